@@ -1,0 +1,1 @@
+"""HRNet human pose estimation for TensorFlow and Keras 3."""

@@ -1,0 +1,94 @@
+"""Boxes, crops and the way between image and crop: the one convention for all of them.
+
+A crop is a box widened to the network's aspect ratio and padded, turned about its centre, and
+resampled to the network's input size. Points are (x, y), sizes (height, width), boxes
+(x, y, width, height), all in pixels with the origin at the centre of the top left pixel.
+The convention is that of the reference implementation of the CVPR 2019 paper.
+"""
+
+import cv2
+import numpy as np
+
+# A box is this much larger than the person that it holds, so that the crop shows some surroundings.
+BOX_PADDING = 1.25
+
+
+def box_to_center_size(boxes_xywh, aspect_ratio, padding=BOX_PADDING):
+    """Centres and sizes of the crops that show the given boxes.
+
+    The shorter side (relative to `aspect_ratio`) is widened, then both are multiplied by `padding`.
+
+    Args:
+        boxes_xywh: [N,4] boxes in pixels.
+        aspect_ratio: width / height of the crop.
+        padding: factor on both sides.
+
+    Returns:
+        centre [N,2] (x, y) and size [N,2] (width, height) in pixels, float32.
+    """
+    x, y, width, height = np.moveaxis(np.asarray(boxes_xywh, np.float64), -1, 0)
+    center = np.stack([x + 0.5 * width, y + 0.5 * height], -1)
+    width = np.maximum(width, height * aspect_ratio)
+    size = np.stack([width, width / aspect_ratio], -1) * padding
+    return center.astype(np.float32), size.astype(np.float32)
+
+
+def affine_matrix(center, size, rotation_deg, output_size, inverse=False):
+    """Matrices from image pixels to crop pixels, or back.
+
+    The scale follows from the widths alone; the middle of the crop is (w/2, h/2). With a positive
+    angle the crop frame turns clockwise in the image, so its content appears turned the other way.
+
+    Args:
+        center: [N,2] (x, y) of the crop's middle in the image.
+        size: [N,2] (width, height) of the crop in image pixels.
+        rotation_deg: [N] or a scalar, degrees.
+        output_size: (h, w) of the crop in its own pixels.
+        inverse: from crop to image instead.
+
+    Returns:
+        [N,2,3] float32, to be applied to column vectors (x, y, 1).
+    """
+    center = np.asarray(center, np.float64)
+    height, width = output_size
+    angle = np.deg2rad(np.broadcast_to(np.asarray(rotation_deg, np.float64), center.shape[:-1]))
+    scale = width / np.asarray(size, np.float64)[..., 0]
+    source, target = center, np.broadcast_to((width / 2, height / 2), center.shape)
+    if inverse:
+        angle, scale, source, target = -angle, 1 / scale, target, source
+    cos, sin = scale * np.cos(angle), scale * np.sin(angle)
+    linear = np.stack([np.stack([cos, sin], -1), np.stack([-sin, cos], -1)], -2)  # [N,2,2]
+    offset = target - np.einsum("...ij,...j->...i", linear, source)
+    return np.concatenate([linear, offset[..., None]], -1).astype(np.float32)
+
+
+def mirror_matrix(image_width):
+    """[2,3] matrix that mirrors an image: x becomes image_width - 1 - x."""
+    return np.array([[-1, 0, image_width - 1], [0, 1, 0]], np.float32)
+
+
+def compose(second, first):
+    """The [2,3] matrix that applies `first`, then `second`."""
+    return second @ np.concatenate([first, np.array([[0, 0, 1]], first.dtype)])
+
+
+def transform_points(points, matrix):
+    """Applies matrices [...,2,3] to points [...,K,2] (x, y); float32."""
+    matrix = np.asarray(matrix, np.float64)
+    points = np.einsum("...ij,...kj->...ki", matrix[..., :2], points) + matrix[..., None, :, 2]
+    return points.astype(np.float32)
+
+
+def warp(image, matrix, output_size):
+    """Resamples an image bilinearly, black beyond its border.
+
+    Args:
+        image: [H,W,3] uint8.
+        matrix: [2,3] from pixels of `image` to pixels of the result, as `affine_matrix` gives it.
+        output_size: (h, w).
+
+    Returns:
+        [h,w,3] uint8.
+    """
+    height, width = output_size
+    return cv2.warpAffine(image, np.asarray(matrix, np.float64), (width, height), flags=cv2.INTER_LINEAR)

@@ -1,0 +1,173 @@
+"""HRNet: parallel branches from 1/4 to 1/32 of the input's size that exchange features by summation.
+
+Sun et al., "Deep High-Resolution Representation Learning for Human Pose Estimation", CVPR 2019.
+Imports keras alone, so that the network runs on every Keras backend.
+
+Shape legend: B batch, H and W input, h = H/4 and w = W/4 heatmap, C channels, K keypoints.
+"""
+
+import dataclasses
+
+import keras
+from keras import layers
+
+from hrnet_tf.models import blocks
+
+# Of ImageNet, for RGB from 0 to 1; what the published weights were trained with.
+IMAGE_MEAN = (0.485, 0.456, 0.406)
+IMAGE_STD = (0.229, 0.224, 0.225)
+# The deepest branch is at 1/32.
+SIZE_DIVISOR = 32
+HEATMAP_STRIDE = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class Variant:
+    """What tells one HRNet from another; branch i has `width * 2**i` channels."""
+
+    width: int
+    num_modules: tuple[int, int, int] = (1, 4, 3)  # of stages 2, 3, 4
+    num_blocks: int = 4  # basic blocks of a branch of a module
+    layer1_blocks: int = 4
+    layer1_filters: int = 64
+
+
+VARIANTS = {
+    "hrnet_w32": Variant(width=32),
+    "hrnet_w48": Variant(width=48),
+    # The small ones come from the authors' ImageNet repository.
+    "hrnet_w18_small_v1": Variant(width=16, num_modules=(1, 1, 1), num_blocks=2, layer1_blocks=1, layer1_filters=32),
+    "hrnet_w18_small_v2": Variant(width=18, num_modules=(1, 3, 2), num_blocks=2, layer1_blocks=2),
+}
+
+
+def build_model(name, input_size=(256, 192), num_keypoints=17, dtype="float32"):
+    """Builds a pose network as a Functional model of stock Keras layers.
+
+    The input "images" is [B,H,W,3], RGB from 0 to 255 (uint8 or float); normalisation is the
+    model's first layer. The output "heatmaps" is [B,H/4,W/4,K], float32 whatever `dtype` is.
+
+    Args:
+        name: one of `hrnet_tf.models.hrnet.VARIANTS`.
+        input_size: (height, width) in pixels, multiples of 32.
+        num_keypoints: K, at least 1.
+        dtype: Keras dtype policy of the layers between normalisation and heatmaps, such as
+            "float32" or "mixed_bfloat16".
+
+    Returns:
+        An uncompiled `keras.Model` with freshly initialised weights.
+
+    Raises:
+        ValueError: an unknown name, a size that is not a multiple of 32, or no keypoints.
+    """
+    if name not in VARIANTS:
+        raise ValueError(f"`name` must be one of {', '.join(VARIANTS)}. Received: {name!r}")
+    height, width = check_input_size(input_size)
+    if isinstance(num_keypoints, bool) or not isinstance(num_keypoints, int) or num_keypoints < 1:
+        raise ValueError(f"`num_keypoints` must be a positive integer. Received: {num_keypoints!r}")
+    variant = VARIANTS[name]
+
+    images = keras.Input((height, width, 3), name="images")
+    x = layers.Rescaling(
+        scale=[1 / (255 * std) for std in IMAGE_STD],
+        offset=[-mean / std for mean, std in zip(IMAGE_MEAN, IMAGE_STD, strict=True)],
+        dtype="float32",
+        name="normalize",
+    )(images)
+    x = blocks.conv_bn(x, 64, 3, "conv1", "bn1", strides=2, use_relu=True, dtype=dtype)
+    x = blocks.conv_bn(x, 64, 3, "conv2", "bn2", strides=2, use_relu=True, dtype=dtype)  # [B,h,w,64]
+    for i in range(variant.layer1_blocks):
+        x = blocks.bottleneck(x, variant.layer1_filters, f"layer1_{i}", dtype=dtype)
+
+    branches = [x]
+    for stage, num_modules in zip((2, 3, 4), variant.num_modules, strict=True):
+        widths = [variant.width * 2**i for i in range(stage)]
+        branches = transition(branches, widths, f"transition{stage - 1}", dtype)
+        for module in range(num_modules):
+            last = stage == 4 and module == num_modules - 1
+            branches = hr_module(branches, variant.num_blocks, f"stage{stage}_{module}", dtype, single_output=last)
+
+    x = blocks.conv(branches[0], num_keypoints, 1, "final_layer", use_bias=True, dtype="float32")
+    heatmaps = layers.Identity(dtype="float32", name="heatmaps")(x)  # [B,h,w,K]
+    return keras.Model(images, heatmaps, name=name)
+
+
+def check_input_size(input_size):
+    """Returns `input_size` as two integers, or raises ValueError if a network cannot take it."""
+    size = tuple(input_size)
+    if len(size) != 2 or any(int(s) != s or s < SIZE_DIVISOR or s % SIZE_DIVISOR for s in size):
+        raise ValueError(
+            f"`input_size` must be (height, width) in pixels, both positive multiples of {SIZE_DIVISOR}. "
+            f"Received: {input_size!r}"
+        )
+    return int(size[0]), int(size[1])
+
+
+def transition(branches, widths, name, dtype):
+    """Adapts channels and adds branches, each at half the size of the one above it.
+
+    Args:
+        branches: tensors [B, h/2^i, w/2^i, C_i].
+        widths: channels of the branches to return; one new branch comes from the lowest that there is.
+
+    Returns:
+        A list of `len(widths)` tensors.
+    """
+    outputs = []
+    for i, width in enumerate(widths):
+        x = branches[min(i, len(branches) - 1)]
+        if i >= len(branches):
+            x = blocks.conv_bn(x, width, 3, f"{name}_{i}_0_0", f"{name}_{i}_0_1", strides=2, use_relu=True, dtype=dtype)
+        elif x.shape[-1] != width:
+            x = blocks.conv_bn(x, width, 3, f"{name}_{i}_0", f"{name}_{i}_1", use_relu=True, dtype=dtype)
+        outputs.append(x)
+    return outputs
+
+
+def hr_module(branches, num_blocks, name, dtype, single_output=False):
+    """Basic blocks in every branch, then fusion of every branch into every other (into the first alone
+    with `single_output`)."""
+    branches = list(branches)
+    for i, x in enumerate(branches):
+        for block in range(num_blocks):
+            x = blocks.basic_block(x, x.shape[-1], f"{name}_branches_{i}_{block}", dtype=dtype)
+        branches[i] = x
+    return [fuse(branches, i, name, dtype) for i in range(1 if single_output else len(branches))]
+
+
+def fuse(branches, i, name, dtype):
+    """ReLU of the sum of all branches brought to the shape of branch `i` (paper, section 3, "exchange unit")."""
+    resized = []
+    for j, x in enumerate(branches):
+        prefix = f"{name}_fuse_layers_{i}_{j}"
+        if j > i:
+            x = fuse_up(x, branches[i].shape[-1], 2 ** (j - i), prefix, dtype)
+        elif j < i:
+            x = fuse_down(x, branches[i].shape[-1], i - j, prefix, dtype)
+        resized.append(x)
+    x = layers.Add(name=f"{name}_fuse_{i}_add", dtype=dtype)(resized)
+    return blocks.relu(x, f"{name}_fuse_{i}_relu", dtype=dtype)
+
+
+def fuse_up(x, width, factor, name, dtype):
+    """1x1 convolution, then nearest upsampling by `factor`, [B,h,w,C] -> [B,h*factor,w*factor,width]."""
+    x = blocks.conv_bn(x, width, 1, f"{name}_0", f"{name}_1", dtype=dtype)
+    return layers.UpSampling2D(factor, interpolation="nearest", name=f"{name}_up", dtype=dtype)(x)
+
+
+def fuse_down(x, width, num_steps, name, dtype):
+    """A chain of 3x3 stride-2 convolutions; the channels change, and ReLU is left out, in the last one."""
+    channels = x.shape[-1]
+    for k in range(num_steps):
+        last = k == num_steps - 1
+        x = blocks.conv_bn(
+            x,
+            width if last else channels,
+            3,
+            f"{name}_{k}_0",
+            f"{name}_{k}_1",
+            strides=2,
+            use_relu=not last,
+            dtype=dtype,
+        )
+    return x
