@@ -1,1 +1,23 @@
-"""HRNet human pose estimation for TensorFlow and Keras 3."""
+"""HRNet human pose estimation for TensorFlow and Keras 3.
+
+Sun et al., "Deep High-Resolution Representation Learning for Human Pose Estimation", CVPR 2019.
+"""
+
+from hrnet_tf import evaluation, geometry, heatmaps, losses, skeletons, visualize
+from hrnet_tf.errors import InputError
+from hrnet_tf.models.hrnet import build_model
+from hrnet_tf.models.weights import load_state_dict
+from hrnet_tf.version import __version__
+
+__all__ = [
+    "InputError",
+    "__version__",
+    "build_model",
+    "evaluation",
+    "geometry",
+    "heatmaps",
+    "load_state_dict",
+    "losses",
+    "skeletons",
+    "visualize",
+]

@@ -1,0 +1,211 @@
+"""COCO keypoint annotations and detector results into `PersonRecords`.
+
+Boxes are handled as in the reference: annotated ones are clipped to the image, crowds and people
+without an annotated keypoint are left out; detector boxes are taken as they are.
+"""
+
+import json
+import os
+
+import numpy as np
+
+from hrnet_tf.data.records import PersonRecords
+from hrnet_tf.errors import InputError
+from hrnet_tf.skeletons import skeleton_from_category
+
+
+def annotation_path(data_dir, split):
+    """Path of the keypoint annotations of a split in a COCO folder."""
+    return os.path.join(data_dir, "annotations", f"person_keypoints_{split}.json")
+
+
+def load_split(data_dir, split):
+    """Reads the annotated people of `<data_dir>/annotations/person_keypoints_<split>.json`.
+
+    Images are looked for in `<data_dir>/images/<split>/`, else in `<data_dir>/<split>/`.
+
+    Raises:
+        InputError: the folder, the annotation file or the image folder is absent, or see `load_annotations`.
+    """
+    if not os.path.isdir(data_dir):
+        raise InputError(f"data directory {data_dir} does not exist")
+    path = annotation_path(data_dir, split)
+    if not os.path.isfile(path):
+        raise InputError(f"annotation file {path} does not exist. Check the data directory and the split's name")
+    return load_annotations(path, _image_dir(data_dir, split))
+
+
+def _image_dir(data_dir, split):
+    candidates = [os.path.join(data_dir, "images", split), os.path.join(data_dir, split)]
+    for candidate in candidates:
+        if os.path.isdir(candidate):
+            return candidate
+    raise InputError(f"image folder {candidates[0]} (or {candidates[1]}) does not exist")
+
+
+def load_annotations(path, image_dir):
+    """Reads every person that has an annotated keypoint, in the order of the file's images.
+
+    The keypoint set is that of the first category that has one.
+
+    Args:
+        path: a COCO-format keypoint annotation file.
+        image_dir: folder that the `file_name`s are relative to.
+
+    Returns:
+        `PersonRecords`.
+
+    Raises:
+        InputError: the file is not JSON or not COCO-format, has no keypoint category, an
+            annotation is malformed (it is named), or nobody has an annotated keypoint.
+    """
+    content = read_json(path)
+    images, annotations, category = _sections(content, path)
+    skeleton = skeleton_from_category(category, path)
+    index = {image["id"]: i for i, image in enumerate(images)}
+    people = [[] for _ in images]
+    for annotation in annotations:
+        if annotation.get("category_id") != category["id"] or annotation.get("iscrowd", 0):
+            continue
+        i = index.get(annotation.get("image_id"))
+        if i is None:
+            raise InputError(
+                f"{path}: annotation {annotation.get('id')} is of an image that is not listed: "
+                f"{annotation.get('image_id')!r}"
+            )
+        keypoints, box = _parse_person(annotation, images[i], skeleton.num_keypoints, path)
+        if box is not None and keypoints.any():
+            people[i].append((i, box, keypoints))
+    people = [person for group in people for person in group]
+    if not people:
+        raise InputError(
+            f"{path}: nobody has an annotated keypoint ({len(annotations)} annotations read). "
+            "Use a keypoint annotation file (person_keypoints_*.json)"
+        )
+    image_index, boxes, keypoints = (np.array(column) for column in zip(*people, strict=True))
+    keypoints = keypoints.reshape(len(people), -1, 3)
+    return PersonRecords(
+        skeleton=skeleton,
+        image_paths=[os.path.join(image_dir, image["file_name"]) for image in images],
+        image_ids=np.array([image["id"] for image in images], np.int64),
+        image_index=image_index.astype(np.int32),
+        boxes=boxes.astype(np.float32),
+        box_scores=np.ones(len(people), np.float32),
+        keypoints=keypoints[..., :2].astype(np.float32),
+        visible=(keypoints[..., 2] > 0).astype(np.float32),
+    )
+
+
+def load_detections(path, records):
+    """Reads a detector's boxes (a COCO results file) on the images of `records`.
+
+    Boxes of other categories than 1 (COCO's person) and on other images are left out.
+
+    Args:
+        path: JSON list of {"image_id", "category_id", "bbox", "score"}.
+        records: the annotated people of the same split.
+
+    Returns:
+        `PersonRecords` with the images and skeleton of `records`.
+
+    Raises:
+        InputError: the file is absent or malformed, or has no box on these images.
+    """
+    detections = read_json(path)
+    if not isinstance(detections, list):
+        raise InputError(f"{path} must hold a list of detections. Received: a {type(detections).__name__}")
+    index = {image_id: i for i, image_id in enumerate(records.image_ids.tolist())}
+    rows = []
+    for number, detection in enumerate(detections):
+        try:
+            if detection["category_id"] != 1 or detection["image_id"] not in index:
+                continue
+            rows.append((index[detection["image_id"]], *_numbers(detection["bbox"], 4), float(detection["score"])))
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(f"{path}: detection {number} is malformed ({error!r}). Received: {detection!r}") from error
+    rows = np.array([row for row in rows if row[3] > 0 and row[4] > 0])
+    if not len(rows):
+        raise InputError(f"{path}: no person box on the {len(index)} images of the split")
+    num_keypoints = records.skeleton.num_keypoints
+    return PersonRecords(
+        skeleton=records.skeleton,
+        image_paths=records.image_paths,
+        image_ids=records.image_ids,
+        image_index=rows[:, 0].astype(np.int32),
+        boxes=rows[:, 1:5].astype(np.float32),
+        box_scores=rows[:, 5].astype(np.float32),
+        keypoints=np.zeros((len(rows), num_keypoints, 2), np.float32),
+        visible=np.zeros((len(rows), num_keypoints), np.float32),
+    )
+
+
+def read_json(path):
+    """Parses a JSON file, leaving out "segmentation", which is most of a COCO file and never used."""
+
+    def without_segmentation(item):
+        item.pop("segmentation", None)
+        return item
+
+    try:
+        with open(path, encoding="utf-8") as file:
+            return json.load(file, object_hook=without_segmentation)
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:  # JSON and Unicode errors are ValueErrors
+        raise InputError(f"{path} is not valid JSON: {error}") from error
+
+
+def _sections(content, path):
+    """The images, the annotations and the keypoint category of a parsed annotation file."""
+    sections = []
+    for name in ("images", "annotations", "categories"):
+        section = content.get(name) if isinstance(content, dict) else None
+        if not isinstance(section, list) or not all(isinstance(item, dict) for item in section):
+            raise InputError(f"{path} is not in COCO format: it must hold a list '{name}' of objects")
+        sections.append(section)
+    images, annotations, categories = sections
+    for image in images:
+        if not isinstance(image.get("id"), int) or not isinstance(image.get("file_name"), str):
+            raise InputError(f"{path}: an image must have an integer 'id' and a 'file_name'. Received: {image!r}")
+        if not all(isinstance(image.get(side), int) and image[side] > 0 for side in ("width", "height")):
+            raise InputError(
+                f"{path}: image {image['id']} must have a positive 'width' and 'height'. Received: {image!r}"
+            )
+    for category in categories:
+        if category.get("keypoints") and isinstance(category.get("id"), int):
+            return images, annotations, category
+    raise InputError(
+        f"{path}: no category lists keypoint names, so the file has no keypoints. "
+        "Use a keypoint annotation file (person_keypoints_*.json)"
+    )
+
+
+def _parse_person(annotation, image, num_keypoints, path):
+    """An annotation's keypoints, 3*K numbers, and its clipped box, None where nothing of it is in the image."""
+    try:
+        keypoints = _numbers(annotation["keypoints"], 3 * num_keypoints)
+        box = _clip_box(_numbers(annotation["bbox"], 4), image["width"], image["height"])
+        if float(annotation.get("area", 1)) <= 0:
+            box = None
+    except (KeyError, TypeError, ValueError) as error:
+        reason = f"it has no {error}" if isinstance(error, KeyError) else str(error)
+        raise InputError(f"{path}: annotation {annotation.get('id')} is malformed: {reason}") from error
+    return keypoints, box
+
+
+def _numbers(values, count):
+    array = np.array(values, np.float64)
+    if array.shape != (count,) or not np.isfinite(array).all():
+        raise ValueError(f"{count} finite numbers are wanted. Received: {values!r}")
+    return array
+
+
+def _clip_box(box, width, height):
+    """The part of the box inside the image, None where there is none; the last pixel is at width - 1."""
+    x, y, w, h = box
+    x1, y1 = max(0.0, x), max(0.0, y)
+    x2 = min(width - 1.0, x1 + max(0.0, w - 1))
+    y2 = min(height - 1.0, y1 + max(0.0, h - 1))
+    if x2 < x1 or y2 < y1 or (x2 == x1 and y2 == y1):
+        return None
+    return x1, y1, x2 - x1, y2 - y1

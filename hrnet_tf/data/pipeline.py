@@ -1,0 +1,186 @@
+"""tf.data pipelines: people in, batches of crops out.
+
+Every batch has the same static shape. Random numbers follow from (seed, number of the sample), so
+that batches do not depend on threads and a run can be resumed at any step.
+
+Shape legend: B batch, H and W crop, h = H/4 and w = W/4 heatmap, K keypoints.
+"""
+
+import math
+
+import numpy as np
+import tensorflow as tf
+
+from hrnet_tf import geometry, heatmaps
+from hrnet_tf.data.augment import sample_crop
+from hrnet_tf.data.records import read_image
+from hrnet_tf.errors import InputError
+from hrnet_tf.skeletons import flip_order
+
+
+def steps_per_epoch(num_people, batch_size):
+    """Batches in which everyone is seen once; the last one is filled up with people of the same epoch."""
+    return math.ceil(num_people / batch_size)
+
+
+def training_dataset(
+    records, input_size, batch_size, sigma, augmentation, seed, first_step, last_step, on_bad_image=None
+):
+    """Batches of augmented crops with their targets, for steps `first_step` up to `last_step`.
+
+    Args:
+        records: `PersonRecords`.
+        input_size: (H, W).
+        batch_size: B, people of all replicas together.
+        sigma: of the targets, in heatmap pixels.
+        augmentation: an `Augmentation`.
+        seed: integer; the same seed gives the same batches.
+        first_step: number of the first batch, counted from the start of training.
+        last_step: number of the batch to stop before.
+        on_bad_image: called with the InputError of an image that cannot be read; somebody else
+            takes the person's place then. By default the error ends the iteration
+            (as a tf.errors.OpError; see `input_error`).
+
+    Returns:
+        tf.data.Dataset of (images [B,H,W,3] uint8 RGB, heatmaps [B,h,w,K] float32,
+        target_weight [B,K] float32).
+    """
+    crops = TrainingCrops(records, input_size, augmentation, seed, on_bad_image)
+    num_keypoints = records.skeleton.num_keypoints
+    epoch_steps = steps_per_epoch(len(records), batch_size)
+
+    def people(step):
+        return shuffled_people(len(records), batch_size, seed, *divmod(int(step), epoch_steps))
+
+    def samples(step):
+        batch = tf.numpy_function(people, [step], tf.int64, stateful=False)
+        return tf.data.Dataset.from_tensor_slices((step * batch_size + tf.range(batch_size, dtype=tf.int64), batch))
+
+    def load(sample, person):
+        outputs = (tf.uint8, tf.float32, tf.float32)
+        image, keypoints, visible = tf.numpy_function(crops, [sample, person], outputs, stateful=False)
+        return (
+            tf.ensure_shape(image, (*input_size, 3)),
+            tf.ensure_shape(keypoints, (num_keypoints, 2)),
+            tf.ensure_shape(visible, (num_keypoints,)),
+        )
+
+    def add_targets(images, keypoints, visible):
+        return images, *heatmaps.encode(keypoints, visible, input_size, sigma)
+
+    dataset = tf.data.Dataset.range(first_step, last_step).flat_map(samples)
+    dataset = dataset.map(load, num_parallel_calls=tf.data.AUTOTUNE)
+    dataset = dataset.batch(batch_size, drop_remainder=True)
+    return _unsharded(dataset.map(add_targets, num_parallel_calls=tf.data.AUTOTUNE))
+
+
+def evaluation_dataset(records, input_size, batch_size, on_bad_image=None):
+    """Batches of everybody's crop, each person once and in order.
+
+    Args:
+        records: `PersonRecords`.
+        input_size: (H, W).
+        batch_size: B; the last batch is filled up with black crops.
+        on_bad_image: as in `training_dataset`; the crop is black then.
+
+    Returns:
+        tf.data.Dataset of (images [B,H,W,3] uint8 RGB, person [B] int64: index into `records`, -1
+        for a black crop).
+    """
+    matrices = crop_matrices(records, input_size)
+
+    def crop(person):
+        if person >= 0:
+            try:
+                return geometry.warp(read_image(records.path(person)), matrices[person], input_size), person
+            except InputError as error:
+                if on_bad_image is None:
+                    raise
+                on_bad_image(error)
+        return np.zeros((*input_size, 3), np.uint8), np.int64(-1)
+
+    def load(person):
+        image, person = tf.numpy_function(crop, [person], (tf.uint8, tf.int64), stateful=False)
+        return tf.ensure_shape(image, (*input_size, 3)), tf.ensure_shape(person, ())
+
+    padded = np.full(steps_per_epoch(len(records), batch_size) * batch_size, -1, np.int64)
+    padded[: len(records)] = np.arange(len(records))
+    dataset = tf.data.Dataset.from_tensor_slices(padded).map(load, num_parallel_calls=tf.data.AUTOTUNE)
+    return _unsharded(dataset.batch(batch_size, drop_remainder=True))
+
+
+def crop_matrices(records, input_size, inverse=False):
+    """[N,2,3] matrices from image to crop pixels of everybody's plain crop, or back."""
+    center, size = geometry.box_to_center_size(records.boxes, input_size[1] / input_size[0])
+    return geometry.affine_matrix(center, size, 0, input_size, inverse=inverse)
+
+
+def shuffled_people(num_people, batch_size, seed, epoch, step):
+    """[B] indices of the people of batch number `step` of an epoch."""
+    order = np.random.default_rng([seed, epoch]).permutation(num_people)
+    return order[np.arange(step * batch_size, (step + 1) * batch_size) % num_people]
+
+
+def input_error(error):
+    """The InputError behind the tf.errors.OpError that a failed read becomes in a pipeline, else None."""
+    _, found, text = str(error).partition("InputError: ")
+    return InputError(text.splitlines()[0]) if found else None
+
+
+class TrainingCrops:
+    """Cuts the augmented crop of one training sample; called from the pipeline's threads."""
+
+    def __init__(self, records, input_size, augmentation, seed, on_bad_image=None):
+        self.records = records
+        self.input_size = input_size
+        self.augmentation = augmentation
+        self.seed = seed
+        self.on_bad_image = on_bad_image
+        self.center, self.size = geometry.box_to_center_size(records.boxes, input_size[1] / input_size[0])
+        self.flip_order = flip_order(records.skeleton.flip_pairs, records.skeleton.num_keypoints)
+
+    def __call__(self, sample, person):
+        """Cuts sample number `sample`, of person number `person`.
+
+        Returns:
+            crop [H,W,3] uint8, keypoints [K,2] float32 in crop pixels, visible [K] float32.
+        """
+        image, person = self._read(person)
+        rng = np.random.default_rng([self.seed, 1, sample])
+        keypoints, visible = self.records.keypoints[person], self.records.visible[person]
+        center, size, rotation, flip = sample_crop(
+            rng,
+            self.center[person],
+            self.size[person],
+            keypoints,
+            visible,
+            self.records.skeleton.upper_body,
+            self.augmentation,
+        )
+        matrix = np.eye(2, 3, dtype=np.float32)
+        if flip:
+            matrix = geometry.mirror_matrix(image.shape[1])
+            center = geometry.transform_points(center[None], matrix)[0]
+            keypoints, visible = keypoints[self.flip_order], visible[self.flip_order]
+        crop = geometry.affine_matrix(center, size, rotation, self.input_size)
+        matrix = geometry.compose(crop, matrix)
+        return geometry.warp(image, matrix, self.input_size), geometry.transform_points(keypoints, matrix), visible
+
+    def _read(self, person):
+        """The image of `person`, or of the next one whose image can be read, and who it is."""
+        for candidate in range(person, person + len(self.records)):
+            candidate %= len(self.records)
+            try:
+                return read_image(self.records.path(candidate)), candidate
+            except InputError as error:
+                if self.on_bad_image is None:
+                    raise
+                self.on_bad_image(error)
+        raise InputError("none of the images can be read")
+
+
+def _unsharded(dataset):
+    """Prefetches, and keeps a distribution strategy from splitting the dataset by files."""
+    options = tf.data.Options()
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
+    return dataset.prefetch(tf.data.AUTOTUNE).with_options(options)

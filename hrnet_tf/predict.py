@@ -1,0 +1,130 @@
+"""Keypoints of people in images: crop, network, flip test, decoding and the way back to the image.
+
+Training, evaluation and prediction all go through here.
+
+Shape legend: B batch, H and W crop, h = H/4 and w = W/4 heatmap, N people, K keypoints.
+"""
+
+import numpy as np
+import tensorflow as tf
+
+from hrnet_tf import geometry, heatmaps
+from hrnet_tf.data.pipeline import evaluation_dataset, input_error
+from hrnet_tf.data.records import read_image
+from hrnet_tf.evaluation import evaluate_coco
+from hrnet_tf.visualize import contact_sheet, draw_keypoints
+
+
+def make_predict_function(model, flip_pairs=None, use_xla=False):
+    """Builds the function from crops to keypoints.
+
+    Args:
+        model: images [B,H,W,3] -> heatmaps [B,h,w,K].
+        flip_pairs: for the flip test: the mirrored crop's heatmaps are mirrored back and averaged
+            with the crop's. None leaves it out.
+        use_xla: compile it.
+
+    Returns:
+        A tf.function: images [B,H,W,3] -> [B,K,3], x and y in heatmap pixels and score.
+    """
+
+    @tf.function(jit_compile=use_xla)
+    def predict(images):
+        maps = model(images, training=False)
+        if flip_pairs is not None:
+            mirrored = model(tf.reverse(images, axis=[2]), training=False)
+            maps = 0.5 * (maps + heatmaps.flip_back(mirrored, flip_pairs))
+        return heatmaps.decode(maps)
+
+    return predict
+
+
+def predict_people(predict, records, input_size, batch_size, strategy, on_bad_image=None):
+    """Keypoints of everybody in `records`, each person predicted once however many replicas there are.
+
+    Args:
+        predict: of `make_predict_function`.
+        records: `PersonRecords` of N people.
+        input_size: (H, W) of the crops.
+        batch_size: people in a batch, on all replicas together.
+        strategy: the tf.distribute.Strategy that the model was built under.
+        on_bad_image: as in `evaluation_dataset`; by default an image that cannot be read ends it.
+
+    Returns:
+        keypoints [M,K,3] float32, x and y in image pixels and score, and the `PersonRecords` of
+        these M people: all but those whose image could not be read.
+
+    Raises:
+        InputError: an image cannot be read.
+    """
+
+    @tf.function
+    def predict_batch(images):
+        return strategy.run(predict, args=(images,))
+
+    keypoints = np.zeros((len(records), records.skeleton.num_keypoints, 3), np.float32)
+    found = np.zeros(len(records), bool)
+    dataset = evaluation_dataset(records, input_size, batch_size, on_bad_image)
+    try:
+        for images, people in strategy.experimental_distribute_dataset(dataset):
+            results = strategy.experimental_local_results(predict_batch(images))
+            people = np.concatenate([p.numpy() for p in strategy.experimental_local_results(people)])
+            results = np.concatenate([r.numpy() for r in results])
+            keypoints[people[people >= 0]] = results[people >= 0]
+            found[people[people >= 0]] = True
+    except tf.errors.OpError as error:
+        raise input_error(error) or error from error
+    keypoints[..., :2] = to_image(keypoints[..., :2], records, input_size)
+    return keypoints[found], records.take(found)
+
+
+def to_image(points, records, input_size):
+    """Points [N,K,2] of everybody's heatmaps in image pixels."""
+    center, size = geometry.box_to_center_size(records.boxes, input_size[1] / input_size[0])
+    heatmap_size = tuple(s // heatmaps.HEATMAP_STRIDE for s in input_size)
+    return geometry.transform_points(points, geometry.affine_matrix(center, size, 0, heatmap_size, inverse=True))
+
+
+def evaluate_people(keypoints, records, input_size, annotation_file, results_file=None):
+    """COCO statistics of predictions for people of a split.
+
+    Args:
+        keypoints: [N,K,3] in image pixels, of `records`.
+        records: `PersonRecords` of N people.
+        input_size: (H, W) of the crops that they were predicted in.
+        annotation_file: of the split.
+        results_file: where to write the predictions in COCO's results format, if anywhere.
+
+    Returns:
+        {"AP": …}, see `evaluate_coco`.
+    """
+    _, size = geometry.box_to_center_size(records.boxes, input_size[1] / input_size[0])
+    return evaluate_coco(
+        annotation_file,
+        records.image_ids[records.image_index],
+        keypoints,
+        records.box_scores,
+        size.prod(-1),
+        sigmas=records.skeleton.oks_sigmas,
+        results_file=results_file,
+    )
+
+
+def prediction_sheet(keypoints, records, num_images=16, columns=4, cell_size=(320, 320)):
+    """A picture of the predictions in the first images that have any.
+
+    Args:
+        keypoints: [N,K,3] in image pixels, of `records`.
+        records: `PersonRecords` of N people.
+        num_images: at most this many images.
+        columns: images in a row.
+        cell_size: (height, width) of an image in the picture.
+
+    Returns:
+        [H,W,3] uint8 RGB.
+    """
+    pictures = []
+    for index in np.unique(records.image_index)[:num_images]:
+        image = read_image(records.image_paths[index])
+        pictures.append(draw_keypoints(image, keypoints[records.image_index == index], records.skeleton))
+    return contact_sheet(pictures, min(columns, len(pictures)), cell_size)

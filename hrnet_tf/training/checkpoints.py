@@ -1,0 +1,92 @@
+"""The state that a run is resumed from, and whose run a work directory holds."""
+
+import json
+import os
+
+import tensorflow as tf
+
+from hrnet_tf.errors import InputError
+from hrnet_tf.files import replacing
+
+_RUN_FILE = "run.json"
+
+
+def claim_work_dir(work_dir, run, resume):
+    """Makes sure that `work_dir` is this run's, creating it if need be.
+
+    Args:
+        work_dir: folder of the run.
+        run: dict of what a checkpoint fits: model, input size, number of keypoints.
+        resume: go on with the run that is there, if one is.
+
+    Raises:
+        InputError: the folder holds another run, or this one without `resume`, or cannot be written.
+    """
+    path = os.path.join(work_dir, _RUN_FILE)
+    if os.path.exists(path):
+        try:
+            with open(path, encoding="utf-8") as file:
+                found = json.load(file)
+        except (OSError, ValueError) as error:
+            raise InputError(f"cannot read {path}: {error}. Choose another --work_dir") from error
+        if found != run:
+            raise InputError(
+                f"--work_dir {work_dir} holds checkpoints of {found}, but this run is {run}. Choose another --work_dir"
+            )
+        if not resume:
+            raise InputError(
+                f"--work_dir {work_dir} holds a run already. Pass --resume to continue it, or choose another"
+            )
+        return
+    try:
+        os.makedirs(work_dir, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot create --work_dir {work_dir}: {error.strerror}") from error
+    with replacing(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
+        json.dump(run, file)
+
+
+class Checkpoint:
+    """Model, optimizer and progress of a run, saved under `<work_dir>/checkpoints`.
+
+    Attributes:
+        step: steps done.
+        evaluated_step: the step of the last evaluation.
+        best_ap: of the best evaluation so far, -1 before the first.
+    """
+
+    def __init__(self, work_dir, model, optimizer):
+        self._progress = {
+            "step": tf.Variable(0, dtype=tf.int64),
+            "evaluated_step": tf.Variable(0, dtype=tf.int64),
+            "best_ap": tf.Variable(-1.0, dtype=tf.float64),
+        }
+        self._checkpoint = tf.train.Checkpoint(model=model, optimizer=optimizer, **self._progress)
+        self._manager = tf.train.CheckpointManager(
+            self._checkpoint, os.path.join(work_dir, "checkpoints"), max_to_keep=1, checkpoint_name="last"
+        )
+        self.step, self.evaluated_step, self.best_ap = 0, 0, -1.0
+
+    def save(self):
+        """Writes the state; the one before it is removed only when the new one is complete."""
+        for name, variable in self._progress.items():
+            variable.assign(getattr(self, name))
+        try:
+            return self._manager.save(checkpoint_number=self.step)
+        except (tf.errors.OpError, OSError) as error:
+            reason = str(getattr(error, "message", error)).splitlines()[0]
+            raise InputError(f"cannot write a checkpoint to {self._manager.directory}: {reason}") from error
+
+    def restore(self):
+        """Reads the last state, if there is one. Returns whether there was."""
+        path = self._manager.latest_checkpoint
+        if path is None:
+            return False
+        try:
+            self._checkpoint.restore(path).assert_existing_objects_matched()
+        except (tf.errors.OpError, AssertionError, ValueError) as error:
+            reason = str(getattr(error, "message", error)).splitlines()[0]
+            raise InputError(f"cannot resume from {path}: {reason}. Choose another --work_dir to start over") from error
+        for name, variable in self._progress.items():
+            setattr(self, name, variable.numpy().item())
+        return True

@@ -1,0 +1,206 @@
+"""The training loop: steps, evaluations and checkpoints in the order in which they happen."""
+
+import contextlib
+import dataclasses
+import math
+import signal
+import time
+
+import tensorflow as tf
+
+from hrnet_tf.data.pipeline import input_error
+from hrnet_tf.errors import InputError
+from hrnet_tf.training.report import MetricsLog, Progress
+from hrnet_tf.training.step import average_statistics
+
+# The state is saved at every evaluation, and at least this often, in seconds.
+_SAVE_INTERVAL = 600
+# Losses stay on the device and are looked at this often, in seconds; reading each one would stall a GPU.
+_LOOK_INTERVAL = 1.0
+# Steps between entries in the metrics log.
+_LOG_STEPS = 50
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """How long a run is.
+
+    Attributes:
+        epochs: passes over the people.
+        epoch_steps: steps of one.
+        eval_every: epochs between evaluations; the last epoch is always followed by one.
+        batch_size: people in a step, on all replicas together.
+    """
+
+    epochs: int
+    epoch_steps: int
+    eval_every: int
+    batch_size: int
+
+    @property
+    def last_step(self):
+        return self.epochs * self.epoch_steps
+
+    def next_evaluation(self, step):
+        """The first step after `step` that is followed by an evaluation."""
+        interval = self.eval_every * self.epoch_steps
+        return min(self.last_step, (step // interval + 1) * interval)
+
+
+class Trainer:
+    """Trains a model by a plan, from wherever its checkpoint is.
+
+    Args:
+        strategy: the tf.distribute.Strategy that model, optimizer and step were built under.
+        model: the model in training.
+        optimizer: its optimizer, whose learning rate is logged.
+        train_step: of `make_train_step`.
+        make_dataset: (first_step, last_step) -> tf.data.Dataset of global batches.
+        evaluate: () -> ({name: number}, "AP" among them, and an image [H,W,3] uint8 of predictions).
+        save_best: () -> None, called when AP has risen.
+        plan: a `Plan`.
+        checkpoint: a `Checkpoint`, restored if there is something to resume.
+        work_dir: folder of the metrics.
+    """
+
+    def __init__(
+        self, *, strategy, model, optimizer, train_step, make_dataset, evaluate, save_best, plan, checkpoint, work_dir
+    ):
+        self._strategy, self._model, self._train_step = strategy, model, train_step
+        self._optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+        self._evaluate, self._save_best = evaluate, save_best
+        self._plan, self._checkpoint = plan, checkpoint
+        self._log = MetricsLog(work_dir, checkpoint.step)
+        self._progress = Progress(checkpoint.step, plan.last_step, plan.epoch_steps, plan.batch_size)
+        dataset = make_dataset(checkpoint.step, plan.last_step)
+        self._batches = iter(strategy.experimental_distribute_dataset(dataset))
+        self._since_log = []
+        self._saved_at = time.monotonic()
+
+    def run(self):
+        """Trains to the end of the plan.
+
+        Ctrl-C or SIGTERM ends the run after the current step, with its state saved; in an evaluation,
+        or the second time, at once.
+
+        Returns:
+            Whether the plan was completed, rather than interrupted.
+
+        Raises:
+            InputError: a loss that is not finite (naming the step), an image that cannot be read,
+                a disk that is full.
+        """
+        checkpoint, plan = self._checkpoint, self._plan
+        with contextlib.closing(self._log), _Interruption() as interruption:
+            self._evaluate_if_due(interruption)  # where a run was interrupted in its evaluation
+            while checkpoint.step < plan.last_step and not interruption.requested:
+                self._train_until(plan.next_evaluation(checkpoint.step), interruption)
+                self._save()
+                self._evaluate_if_due(interruption)
+        return checkpoint.evaluated_step == plan.last_step
+
+    def _train_until(self, last_step, interruption):
+        """Runs steps up to `last_step`, or until interrupted."""
+        checkpoint, looked_at, pending = self._checkpoint, time.monotonic(), []
+        while checkpoint.step < last_step and not interruption.requested:
+            pending.append(self._train_step(*self._next_batch()))
+            checkpoint.step += 1
+            now = time.monotonic()
+            if now - looked_at > _LOOK_INTERVAL or checkpoint.step == last_step or interruption.requested:
+                self._look(pending)
+                looked_at, pending = now, []
+            if now - self._saved_at > _SAVE_INTERVAL:
+                self._look(pending)
+                pending = []
+                self._save()
+
+    def _next_batch(self):
+        try:
+            return next(self._batches)
+        except tf.errors.OpError as error:
+            raise input_error(error) or error from error
+
+    def _look(self, pending):
+        """Reads the (loss, PCK) of the latest steps off the device; reports them and stops at a bad one."""
+        first_step = self._checkpoint.step - len(pending)
+        for offset, (loss, pck) in enumerate(pending):
+            step, loss = first_step + offset + 1, float(loss)
+            if not math.isfinite(loss):
+                raise InputError(
+                    f"loss is {loss} at step {step} (epoch {(step - 1) // self._plan.epoch_steps + 1}). Lower "
+                    "--learning_rate, or use --precision=float32; the last checkpoint is from before this step"
+                )
+            self._since_log.append((loss, float(pck)))
+            if step % _LOG_STEPS == 0 or step == self._plan.next_evaluation(step - 1):
+                self._log_training(step)
+        if self._since_log:
+            self._progress.update(self._checkpoint.step, *self._means())
+
+    def _means(self):
+        losses, pcks = zip(*self._since_log, strict=True)
+        return sum(losses) / len(losses), sum(pcks) / len(pcks)
+
+    def _log_training(self, step):
+        loss, pck = self._means()
+        self._progress.update(step, loss, pck)
+        self._log.scalars(step, {"loss": loss, "PCK": pck, "learning_rate": float(self._optimizer.learning_rate)})
+        self._since_log = []
+
+    def _save(self):
+        average_statistics(self._strategy, self._model)
+        self._checkpoint.save()
+        self._saved_at = time.monotonic()
+
+    def _evaluate_if_due(self, interruption):
+        """Evaluates the model where the plan says so and it has not been done."""
+        checkpoint = self._checkpoint
+        due = checkpoint.step > 0 and checkpoint.step == self._plan.next_evaluation(checkpoint.step - 1)
+        if not due or checkpoint.step == checkpoint.evaluated_step or interruption.requested:
+            return
+        start = time.monotonic()
+        try:
+            with interruption.at_once():
+                metrics, image = self._evaluate()
+        except KeyboardInterrupt:
+            return  # the state was saved before; a resumed run evaluates it first
+        self._log.scalars(checkpoint.step, metrics)
+        self._log.image(checkpoint.step, "predictions", image)
+        self._progress.message(f"step {checkpoint.step}: " + "  ".join(f"{k} {v:.3f}" for k, v in metrics.items()))
+        if metrics["AP"] > checkpoint.best_ap:
+            self._save_best()
+            checkpoint.best_ap = metrics["AP"]
+        checkpoint.evaluated_step = checkpoint.step
+        checkpoint.save()
+        self._progress.pause(time.monotonic() - start)
+
+
+class _Interruption:
+    """Turns the first Ctrl-C or SIGTERM into a request, so that the step under way is completed."""
+
+    def __init__(self):
+        self.requested = False
+        self._immediate = False
+
+    def __enter__(self):
+        self._previous = {number: signal.signal(number, self._handle) for number in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def __exit__(self, *_):
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def _handle(self, *_):
+        if self.requested or self._immediate:
+            self.requested = True
+            raise KeyboardInterrupt
+        self.requested = True
+        print("\nstopping after this step; once more to stop at once", flush=True)
+
+    @contextlib.contextmanager
+    def at_once(self):
+        """Within it, the first signal already raises KeyboardInterrupt."""
+        self._immediate = True
+        try:
+            yield
+        finally:
+            self._immediate = False

@@ -1,0 +1,98 @@
+"""One training step on all replicas: gradients compiled, applied outside.
+
+The forward and backward pass of a replica may be compiled by XLA; the optimizer, and with it the
+all-reduce, stays outside, as collectives of `tf.distribute` cannot be compiled.
+"""
+
+import keras
+import tensorflow as tf
+
+from hrnet_tf import heatmaps
+
+# Outside the bias correction in PyTorch's Adam, 1e-7 by default in Keras.
+ADAM_EPSILON = 1e-8
+PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+
+
+def make_optimizer(learning_rate, precision):
+    """Adam as the reference uses it (no weight decay), with dynamic loss scaling for float16."""
+    optimizer = keras.optimizers.Adam(learning_rate, epsilon=ADAM_EPSILON)
+    return keras.optimizers.LossScaleOptimizer(optimizer) if precision == "mixed_float16" else optimizer
+
+
+def make_train_step(strategy, model, optimizer, loss, use_xla):
+    """Builds the function that trains on one global batch.
+
+    Args:
+        strategy: the tf.distribute.Strategy that `model` was built under.
+        model: images -> heatmaps.
+        optimizer: of `make_optimizer`, built under `strategy` too.
+        loss: (heatmaps_true, heatmaps_pred, target_weight) -> scalar, a mean over the batch.
+        use_xla: compile each replica's forward and backward pass.
+
+    Returns:
+        A tf.function (images, heatmaps, target_weight), possibly per replica, -> loss and PCK, two
+        scalars: means over the global batch.
+    """
+    num_replicas = strategy.num_replicas_in_sync
+    scales_loss = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
+
+    @tf.function(jit_compile=use_xla)
+    def gradients(images, targets, target_weight, loss_scale):
+        with tf.GradientTape() as tape:
+            predictions = model(images, training=True)
+            # Gradients are summed over replicas, each of which has an equal share of the batch.
+            value = loss(targets, predictions, target_weight) / num_replicas
+            scaled = value * loss_scale
+        grads = tape.gradient(scaled, [v.value for v in model.trainable_variables])
+        _, pck = heatmaps.pck(targets, predictions)
+        return value, pck / num_replicas, grads
+
+    def replica_step(images, targets, target_weight):
+        loss_scale = optimizer.dynamic_scale.value if scales_loss else 1.0
+        value, pck, grads = gradients(images, targets, target_weight, tf.convert_to_tensor(loss_scale, tf.float32))
+        if scales_loss and num_replicas > 1:
+            grads = _spread_overflow(grads)
+        optimizer.apply(grads, model.trainable_variables)
+        return value, pck
+
+    @tf.function
+    def train_step(images, targets, target_weight):
+        values = strategy.run(replica_step, args=(images, targets, target_weight))
+        return tuple(strategy.reduce(tf.distribute.ReduceOp.SUM, value, axis=None) for value in values)
+
+    return train_step
+
+
+def _spread_overflow(grads):
+    """Makes gradients NaN on every replica where any replica's overflowed.
+
+    LossScaleOptimizer decides whether to skip a step by the first replica's gradients, before they
+    are summed.
+    """
+    finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(grad)) for grad in grads])
+    overflows = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, tf.where(finite, 0.0, 1.0))
+    return [tf.where(overflows > 0, float("nan"), grad) for grad in grads]
+
+
+def average_statistics(strategy, model):
+    """Sets BatchNorm's moving statistics on every replica to their mean over replicas.
+
+    Each replica gathers its own; what is evaluated and saved must not depend on which one is read.
+    """
+    if strategy.num_replicas_in_sync == 1:
+        return
+
+    @tf.function
+    def average():
+        def replica():
+            variables = [v.value for v in model.non_trainable_variables]
+            means = tf.distribute.get_replica_context().all_reduce(
+                tf.distribute.ReduceOp.MEAN, [tf.identity(v) for v in variables]
+            )
+            for variable, mean in zip(variables, means, strict=True):
+                variable.assign(mean)
+
+        strategy.run(replica)
+
+    average()

@@ -1,0 +1,177 @@
+"""Trains a pose network on a COCO-format dataset, evaluates it and exports it.
+
+    python tools/train.py --flagfile=configs/w32.flags --data_dir=data/coco --work_dir=work/w32
+
+The work directory receives: run.json and flags.txt (what was run), metrics.jsonl and tensorboard/
+(how it went), checkpoints/ (the last state, for --resume), best.keras (the weights with the best AP)
+and, at the end, export/ (that model as .keras, SavedModel and ONNX).
+"""
+
+import os
+
+import cli  # first: it quiets TensorFlow
+import keras
+from absl import flags
+
+from hrnet_tf.data import coco
+from hrnet_tf.data.augment import Augmentation
+from hrnet_tf.data.pipeline import steps_per_epoch, training_dataset
+from hrnet_tf.data.records import check_images_exist
+from hrnet_tf.errors import InputError
+from hrnet_tf.export import export_all, export_keras
+from hrnet_tf.files import replacing
+from hrnet_tf.losses import KeypointMSE
+from hrnet_tf.models.hrnet import VARIANTS, build_model, check_input_size
+from hrnet_tf.predict import evaluate_people, make_predict_function, predict_people, prediction_sheet
+from hrnet_tf.training.checkpoints import Checkpoint, claim_work_dir
+from hrnet_tf.training.loop import Plan, Trainer
+from hrnet_tf.training.schedules import WarmupStepDecay
+from hrnet_tf.training.step import PRECISIONS, make_optimizer, make_train_step
+
+FLAGS = flags.FLAGS
+
+cli.define_evaluation_flags()
+flags.DEFINE_enum("model", None, list(VARIANTS), "Network.")
+flags.DEFINE_string("input_size", "256x192", "Height x width of the crops in pixels, multiples of 32.")
+flags.DEFINE_float("heatmap_sigma", 2.0, "Standard deviation of the targets in heatmap pixels.", lower_bound=0.1)
+flags.DEFINE_string("train_split", "train2017", "Split to train on.")
+flags.DEFINE_string("work_dir", None, "Folder of this run; created.")
+flags.DEFINE_bool("resume", False, "Continue the run in --work_dir, if there is one.")
+flags.DEFINE_integer("epochs", 210, "Passes over the training people.", lower_bound=1)
+flags.DEFINE_float("learning_rate", 1e-3, "Of Adam, before the first drop.", lower_bound=0)
+flags.DEFINE_list("learning_rate_drops", ["170", "200"], "Epochs (from 0) before which the rate is divided by 10.")
+flags.DEFINE_integer("warmup_steps", 0, "Steps over which the learning rate rises to its value.", lower_bound=0)
+flags.DEFINE_enum("precision", "float32", PRECISIONS, "Keras dtype policy.")
+flags.DEFINE_integer("eval_every", 10, "Epochs between evaluations.", lower_bound=1)
+flags.DEFINE_integer("seed", 0, "Of weights, order and augmentation.", lower_bound=0)
+flags.DEFINE_float("scale_factor", Augmentation.scale, "Augmentation: deviation of the scale.", 0, 0.9)
+flags.DEFINE_float("rotation_factor", Augmentation.rotation, "Augmentation: deviation of the angle, degrees.", 0, 180)
+flags.DEFINE_float("flip_probability", Augmentation.flip_probability, "Augmentation: of mirroring.", 0, 1)
+flags.DEFINE_float(
+    "half_body_probability", Augmentation.half_body_probability, "Augmentation: of showing half a body.", 0, 1
+)
+flags.mark_flags_as_required(["model", "work_dir"])
+flags.register_validator("input_size", lambda text: _size(text) is not None, "must be like 256x192, multiples of 32")
+flags.register_validator(
+    "learning_rate_drops", lambda drops: all(d.isdigit() for d in drops), "must be epochs, like 170,200"
+)
+
+
+def _size(text):
+    try:
+        return check_input_size([int(side) for side in text.split("x")])
+    except ValueError:
+        return None
+
+
+def main():
+    input_size = _size(FLAGS.input_size)
+    annotated, val_people = cli.load_people()
+    train_people = coco.load_split(FLAGS.data_dir, FLAGS.train_split)
+    check_images_exist(train_people)
+    if train_people.skeleton.names != annotated.skeleton.names:
+        raise InputError(
+            f"--train_split {FLAGS.train_split} and --val_split {FLAGS.val_split} differ in keypoint names"
+        )
+    num_keypoints = train_people.skeleton.num_keypoints
+    strategy = cli.make_strategy(FLAGS.batch_size)
+    run = {"model": FLAGS.model, "input_size": FLAGS.input_size, "num_keypoints": num_keypoints}
+    claim_work_dir(FLAGS.work_dir, run, FLAGS.resume)
+    _write_flags()
+
+    keras.utils.set_random_seed(FLAGS.seed)
+    with strategy.scope():
+        model = build_model(FLAGS.model, input_size, num_keypoints, dtype=FLAGS.precision)
+        optimizer = _make_optimizer(len(train_people))
+        optimizer.build(model.trainable_variables)
+        checkpoint = Checkpoint(FLAGS.work_dir, model, optimizer)
+    if FLAGS.resume and checkpoint.restore():
+        print(f"resuming after step {checkpoint.step}")
+    print(
+        f"{FLAGS.model} {FLAGS.input_size}, {len(train_people)} people to train on, {len(val_people)} "
+        f"{'detector' if FLAGS.detections else 'annotated'} boxes to evaluate on, "
+        f"{strategy.num_replicas_in_sync} replica(s), XLA {'on' if cli.use_xla() else 'off'}, {FLAGS.precision}"
+    )
+    bad_images = cli.BadImages()
+    completed = _make_trainer(strategy, model, optimizer, checkpoint, train_people, val_people, bad_images).run()
+    bad_images.report()
+    if not completed:
+        print(f"stopped after step {checkpoint.step}; the same command with --resume goes on from there")
+        return 130
+    _export(val_people, bad_images)
+    print(f"best AP {checkpoint.best_ap:.3f}")
+    return 0
+
+
+def _make_optimizer(num_people):
+    epoch_steps = steps_per_epoch(num_people, FLAGS.batch_size)
+    drops = [int(epoch) * epoch_steps for epoch in FLAGS.learning_rate_drops]
+    schedule = WarmupStepDecay(FLAGS.learning_rate, drops, warmup_steps=FLAGS.warmup_steps)
+    return make_optimizer(schedule, FLAGS.precision)
+
+
+def _make_trainer(strategy, model, optimizer, checkpoint, train_people, val_people, bad_images):
+    input_size = _size(FLAGS.input_size)
+    augmentation = Augmentation(
+        FLAGS.scale_factor, FLAGS.rotation_factor, FLAGS.flip_probability, FLAGS.half_body_probability
+    )
+
+    def make_dataset(first_step, last_step):
+        return training_dataset(
+            train_people,
+            input_size,
+            FLAGS.batch_size,
+            FLAGS.heatmap_sigma,
+            augmentation,
+            FLAGS.seed,
+            first_step,
+            last_step,
+            on_bad_image=bad_images.handler(),
+        )
+
+    epoch_steps = steps_per_epoch(len(train_people), FLAGS.batch_size)
+    return Trainer(
+        strategy=strategy,
+        model=model,
+        optimizer=optimizer,
+        train_step=make_train_step(strategy, model, optimizer, KeypointMSE(), cli.use_xla()),
+        make_dataset=make_dataset,
+        evaluate=_make_evaluate(strategy, model, val_people, bad_images),
+        save_best=lambda: export_keras(model, os.path.join(FLAGS.work_dir, "best.keras")),
+        plan=Plan(FLAGS.epochs, epoch_steps, FLAGS.eval_every, FLAGS.batch_size),
+        checkpoint=checkpoint,
+        work_dir=FLAGS.work_dir,
+    )
+
+
+def _make_evaluate(strategy, model, people, bad_images):
+    """() -> COCO statistics of the model on the validation people, and a picture of some predictions."""
+    input_size = _size(FLAGS.input_size)
+    predict = make_predict_function(model, people.skeleton.flip_pairs if FLAGS.flip_test else None, cli.use_xla())
+
+    def evaluate():
+        keypoints, predicted = predict_people(
+            predict, people, input_size, FLAGS.batch_size, strategy, bad_images.handler()
+        )
+        path = coco.annotation_path(FLAGS.data_dir, FLAGS.val_split)
+        return evaluate_people(keypoints, predicted, input_size, path), prediction_sheet(keypoints, predicted)
+
+    return evaluate
+
+
+def _export(people, bad_images):
+    """Writes best.keras in every format and checks them on crops of validation people."""
+    model = cli.load_model(os.path.join(FLAGS.work_dir, "best.keras"))
+    crops = cli.some_crops(people, model.input_shape[1:3], bad_images)
+    cli.print_exports(*export_all(model, os.path.join(FLAGS.work_dir, "export"), crops))
+
+
+def _write_flags():
+    """Writes the resolved flags of this tool; the file can be given to --flagfile."""
+    own = {flag.name: flag for name in ("__main__", cli.__name__) for flag in FLAGS.get_key_flags_for_module(name)}
+    with replacing(os.path.join(FLAGS.work_dir, "flags.txt")) as path, open(path, "w", encoding="utf-8") as file:
+        file.writelines(f"{flag.serialize()}\n" for flag in own.values() if flag.value is not None)
+
+
+if __name__ == "__main__":
+    cli.run(main)
