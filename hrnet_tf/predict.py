@@ -15,26 +15,32 @@ from hrnet_tf.evaluation import evaluate_coco
 from hrnet_tf.visualize import contact_sheet, draw_keypoints
 
 
-def make_predict_function(model, flip_pairs=None, use_xla=False):
+def make_predict_function(strategy, model, flip_pairs=None, use_xla=False):
     """Builds the function from crops to keypoints.
 
     Args:
+        strategy: the tf.distribute.Strategy that the model was built under.
         model: images [B,H,W,3] -> heatmaps [B,h,w,K].
         flip_pairs: for the flip test: the mirrored crop's heatmaps are mirrored back and averaged
             with the crop's. None leaves it out.
         use_xla: compile it.
 
     Returns:
-        A tf.function: images [B,H,W,3] -> [B,K,3], x and y in heatmap pixels and score.
+        A tf.function: images [B,H,W,3], possibly per replica, -> [B,K,3] likewise, x and y in
+        heatmap pixels and score.
     """
 
     @tf.function(jit_compile=use_xla)
-    def predict(images):
+    def predict_replica(images):
         maps = model(images, training=False)
         if flip_pairs is not None:
             mirrored = model(tf.reverse(images, axis=[2]), training=False)
             maps = 0.5 * (maps + heatmaps.flip_back(mirrored, flip_pairs))
         return heatmaps.decode(maps)
+
+    @tf.function
+    def predict(images):
+        return strategy.run(predict_replica, args=(images,))
 
     return predict
 
@@ -47,7 +53,7 @@ def predict_people(predict, records, input_size, batch_size, strategy, on_bad_im
         records: `PersonRecords` of N people.
         input_size: (H, W) of the crops.
         batch_size: people in a batch, on all replicas together.
-        strategy: the tf.distribute.Strategy that the model was built under.
+        strategy: the one that `predict` was made with.
         on_bad_image: as in `evaluation_dataset`; by default an image that cannot be read ends it.
 
     Returns:
@@ -57,17 +63,12 @@ def predict_people(predict, records, input_size, batch_size, strategy, on_bad_im
     Raises:
         InputError: an image cannot be read.
     """
-
-    @tf.function
-    def predict_batch(images):
-        return strategy.run(predict, args=(images,))
-
     keypoints = np.zeros((len(records), records.skeleton.num_keypoints, 3), np.float32)
     found = np.zeros(len(records), bool)
     dataset = evaluation_dataset(records, input_size, batch_size, on_bad_image)
     try:
         for images, people in strategy.experimental_distribute_dataset(dataset):
-            results = strategy.experimental_local_results(predict_batch(images))
+            results = strategy.experimental_local_results(predict(images))
             people = np.concatenate([p.numpy() for p in strategy.experimental_local_results(people)])
             results = np.concatenate([r.numpy() for r in results])
             keypoints[people[people >= 0]] = results[people >= 0]

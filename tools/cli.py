@@ -1,5 +1,6 @@
 """What the command-line tools share: how they start and end, common flags, and loading what those name."""
 
+import errno
 import os
 import sys
 
@@ -15,6 +16,7 @@ from hrnet_tf.data.records import check_images_exist
 from hrnet_tf.errors import InputError
 
 FLAGS = flags.FLAGS
+_FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # What TensorFlow notes about its own workings is not news; --verbosity=0 shows it.
 FLAGS.set_default("verbosity", logging.WARNING)
 
@@ -29,7 +31,11 @@ def run(main):
             return main()
         except InputError as error:
             print(f"error: {error}", file=sys.stderr)
-            return 1
+        except OSError as error:
+            if error.errno not in _FULL_DISK:
+                raise
+            print(f"error: cannot write {error.filename or 'a file'}: {error.strerror}", file=sys.stderr)
+        return 1
 
     app.run(guarded)
 

@@ -33,7 +33,8 @@ def main():
     _, people = cli.load_people()
     cli.check_keypoints(model, people.skeleton, FLAGS.model)
     input_size = model.input_shape[1:3]
-    predict = make_predict_function(model, people.skeleton.flip_pairs if FLAGS.flip_test else None, cli.use_xla())
+    flip_pairs = people.skeleton.flip_pairs if FLAGS.flip_test else None
+    predict = make_predict_function(strategy, model, flip_pairs, cli.use_xla())
     bad_images = cli.BadImages()
     keypoints, people = predict_people(predict, people, input_size, FLAGS.batch_size, strategy, bad_images.handler())
     metrics = evaluate_people(

@@ -147,7 +147,8 @@ def _make_trainer(strategy, model, optimizer, checkpoint, train_people, val_peop
 def _make_evaluate(strategy, model, people, bad_images):
     """() -> COCO statistics of the model on the validation people, and a picture of some predictions."""
     input_size = _size(FLAGS.input_size)
-    predict = make_predict_function(model, people.skeleton.flip_pairs if FLAGS.flip_test else None, cli.use_xla())
+    flip_pairs = people.skeleton.flip_pairs if FLAGS.flip_test else None
+    predict = make_predict_function(strategy, model, flip_pairs, cli.use_xla())
 
     def evaluate():
         keypoints, predicted = predict_people(

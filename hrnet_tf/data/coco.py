@@ -4,13 +4,13 @@ Boxes are handled as in the reference: annotated ones are clipped to the image, 
 without an annotated keypoint are left out; detector boxes are taken as they are.
 """
 
-import json
 import os
 
 import numpy as np
 
 from hrnet_tf.data.records import PersonRecords
 from hrnet_tf.errors import InputError
+from hrnet_tf.files import read_json
 from hrnet_tf.skeletons import skeleton_from_category
 
 
@@ -137,22 +137,6 @@ def load_detections(path, records):
         keypoints=np.zeros((len(rows), num_keypoints, 2), np.float32),
         visible=np.zeros((len(rows), num_keypoints), np.float32),
     )
-
-
-def read_json(path):
-    """Parses a JSON file, leaving out "segmentation", which is most of a COCO file and never used."""
-
-    def without_segmentation(item):
-        item.pop("segmentation", None)
-        return item
-
-    try:
-        with open(path, encoding="utf-8") as file:
-            return json.load(file, object_hook=without_segmentation)
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:  # JSON and Unicode errors are ValueErrors
-        raise InputError(f"{path} is not valid JSON: {error}") from error
 
 
 def _sections(content, path):

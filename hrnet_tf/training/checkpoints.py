@@ -84,7 +84,7 @@ class Checkpoint:
             return False
         try:
             self._checkpoint.restore(path).assert_existing_objects_matched()
-        except (tf.errors.OpError, AssertionError, ValueError) as error:
+        except (tf.errors.OpError, AssertionError, IndexError, ValueError) as error:  # of the reader, on a damaged file
             reason = str(getattr(error, "message", error)).splitlines()[0]
             raise InputError(f"cannot resume from {path}: {reason}. Choose another --work_dir to start over") from error
         for name, variable in self._progress.items():

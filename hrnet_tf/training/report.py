@@ -7,6 +7,8 @@ import time
 
 import tensorflow as tf
 
+from hrnet_tf.files import replacing
+
 # Seconds between progress lines where the output is a file and not a terminal.
 _LOG_INTERVAL = 30
 _BAR_WIDTH = 20
@@ -67,8 +69,9 @@ class MetricsLog:
         if os.path.exists(path):
             with open(path, encoding="utf-8") as file:
                 kept = [line for line in file if line.endswith("\n") and json.loads(line)["step"] <= first_step]
-        self._file = open(path, "w", encoding="utf-8")  # noqa: SIM115 (kept open for the run)
-        self._file.writelines(kept)
+        with replacing(path) as temporary:
+            temporary.write_text("".join(kept), encoding="utf-8")
+        self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115 (kept open for the run)
         self._writer = tf.summary.create_file_writer(os.path.join(work_dir, "tensorboard"))
 
     def scalars(self, step, values):

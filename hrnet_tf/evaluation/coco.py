@@ -1,0 +1,202 @@
+"""COCO keypoint evaluation: rescoring, OKS suppression per image, then pycocotools' average precision."""
+
+import contextlib
+import io
+import json
+import os
+
+import numpy as np
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from hrnet_tf import skeletons
+from hrnet_tf.errors import InputError
+from hrnet_tf.evaluation.oks import checked_sigmas, oks_nms, rescore
+from hrnet_tf.files import read_json, replacing
+
+# The ten numbers of COCO's keypoint evaluation, in pycocotools' order.
+STATISTICS = ("AP", "AP50", "AP75", "APm", "APl", "AR", "AR50", "AR75", "ARm", "ARl")
+
+
+def evaluate_coco(annotation_file, image_ids, keypoints, box_scores, areas, sigmas=None, results_file=None, nms=True):
+    """Average precision and recall of predicted people, as the reference implementation computes them.
+
+    Every image of the annotation file is evaluated: one without predictions counts as missed. The
+    keypoint set is that of the first category that has keypoints, so custom sets need no code.
+
+    Args:
+        annotation_file: path of a COCO-format keypoint annotation file, or the dict loaded from one.
+        image_ids: [N] image of each predicted person, in any order.
+        keypoints: [N, K, 3] x, y in pixels of the image, and score.
+        box_scores: [N] score of the box each person was predicted in; 1 for annotated boxes.
+        areas: [N] square pixels of those boxes, with the crop's padding.
+        sigmas: K OKS tolerances; those of the annotation file's category by default.
+        results_file: where to write the people evaluated, in COCO's results format.
+        nms: drop people more alike than an OKS of 0.9 to a better one of the same image.
+
+    Returns:
+        dict of ten floats by the names in `STATISTICS`; -1 where no annotated person has the size.
+
+    Raises:
+        InputError: the annotation file cannot be used or holds nobody with keypoints, lengths
+            differ, an image is not in the file, a number is not finite, an area is negative, or
+            `results_file` cannot be written.
+
+    Source: leoxiaobin/deep-high-resolution-net.pytorch, lib/dataset/coco.py; pycocotools
+    """
+    annotations, source = _load_annotations(annotation_file)
+    category = _keypoint_category(annotations, source)
+    skeleton = skeletons.skeleton_from_category(category, source)
+    sigmas = checked_sigmas(skeleton.oks_sigmas if sigmas is None else sigmas, skeleton.num_keypoints)
+    ground_truth = _ground_truth(annotations, category, skeleton.num_keypoints, source)
+    image_ids, keypoints, box_scores, areas = _checked_predictions(
+        image_ids, keypoints, box_scores, areas, skeleton.num_keypoints
+    )
+    _check_images(image_ids, annotations, source)
+    results = keypoint_results(image_ids, keypoints, box_scores, areas, category["id"], sigmas, nms)
+    if results_file is not None:
+        with replacing(results_file) as partial:
+            partial.write_text(json.dumps(results), encoding="utf-8")
+    return _statistics(ground_truth, results, sigmas)
+
+
+def keypoint_results(image_ids, keypoints, box_scores, areas, category_id, sigmas=None, nms=True):
+    """People in COCO's results format, rescored and without duplicates, by image and best first.
+
+    Args:
+        image_ids, keypoints, box_scores, areas, nms: as for `evaluate_coco`.
+        category_id: the category to give all of them.
+        sigmas: K OKS tolerances; COCO's by default.
+
+    Returns:
+        list of dicts with `image_id`, `category_id`, `keypoints` (3·K floats) and `score`.
+    """
+    image_ids = np.asarray(image_ids)
+    keypoints = np.asarray(keypoints, np.float64)
+    areas = np.asarray(areas, np.float64)
+    scores = rescore(box_scores, keypoints[..., 2])
+    kept = []
+    for members in _group_by_value(image_ids):
+        if nms:
+            best = oks_nms(keypoints[members], scores[members], areas[members], sigmas=sigmas)
+        else:
+            best = np.argsort(-scores[members], kind="stable")
+        kept.extend(members[best].tolist())
+    flat_keypoints = keypoints.reshape(len(keypoints), 3 * keypoints.shape[1])
+    columns = (image_ids[kept].tolist(), flat_keypoints[kept].tolist(), scores[kept].tolist())
+    return [
+        {"image_id": image_id, "category_id": category_id, "keypoints": flat, "score": score}
+        for image_id, flat, score in zip(*columns, strict=True)
+    ]
+
+
+def _group_by_value(values):
+    """Index arrays, one for each distinct value, ascending; indices within one ascending too."""
+    order = np.argsort(values, kind="stable")
+    ordered = values[order]
+    return np.split(order, np.flatnonzero(ordered[1:] != ordered[:-1]) + 1) if len(order) else []
+
+
+def _statistics(ground_truth, results, sigmas):
+    """pycocotools' ten numbers; its progress output is dropped."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        annotated = COCO()
+        annotated.dataset = ground_truth
+        annotated.createIndex()
+        # loadRes cannot take an empty list. It adds keys to the results: they were written before.
+        predicted = annotated.loadRes(results) if results else COCO()
+        evaluation = COCOeval(annotated, predicted, "keypoints")
+        evaluation.params.kpt_oks_sigmas = sigmas
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    return dict(zip(STATISTICS, map(float, evaluation.stats), strict=True))
+
+
+def _load_annotations(annotation_file):
+    """The annotations as a dict, and what to call them in errors."""
+    if isinstance(annotation_file, dict):
+        annotations, source = annotation_file, "annotation_file"
+    else:
+        source = f"annotation_file {os.fspath(annotation_file)}"
+        annotations = read_json(annotation_file)
+    names = ("images", "annotations", "categories")
+    missing = [name for name in names if not isinstance(annotations, dict) or name not in annotations]
+    if missing:
+        raise InputError(
+            f"{source}: must hold images, annotations and categories, as COCO's keypoint files do. "
+            f"Received: no {', '.join(missing)}"
+        )
+    return annotations, source
+
+
+def _keypoint_category(annotations, source):
+    for category in annotations["categories"]:
+        if category.get("keypoints"):
+            return category
+    names = [category.get("name") for category in annotations["categories"]]
+    raise InputError(f"{source}: a category must list its keypoints. Received: categories {names}")
+
+
+def _ground_truth(annotations, category, num_keypoints, source):
+    """The dataset pycocotools evaluates against: copies, since it writes into them.
+
+    Files of other tools leave out what COCO's have, so that is filled in: `iscrowd` 0, keypoints
+    none, `num_keypoints` the labelled ones.
+    """
+    people = []
+    for annotation in annotations["annotations"]:
+        if annotation.get("category_id") != category["id"]:
+            continue
+        name = f"{source}: annotation {annotation.get('id')}"
+        missing = [key for key in ("image_id", "bbox") if key not in annotation]
+        if missing:
+            raise InputError(f"{name} must have image_id and bbox. Received: no {', '.join(missing)}")
+        keypoints = annotation.get("keypoints") or [0] * (3 * num_keypoints)
+        if len(keypoints) != 3 * num_keypoints:
+            raise InputError(
+                f"{name} must have 3 numbers for each of {num_keypoints} keypoints. Received: {len(keypoints)} numbers"
+            )
+        person = {key: annotation[key] for key in ("image_id", "category_id", "bbox")}
+        # Of hand-made sets without segments; a segment's area is some half of its box's.
+        person["area"] = annotation.get("area", annotation["bbox"][2] * annotation["bbox"][3])
+        # pycocotools takes a matched id of 0 for no match, so ids of the file are not used.
+        person |= {"id": len(people) + 1, "keypoints": keypoints, "iscrowd": annotation.get("iscrowd", 0)}
+        person["num_keypoints"] = annotation.get("num_keypoints", sum(v > 0 for v in keypoints[2::3]))
+        people.append(person)
+    if not any(person["num_keypoints"] and not person["iscrowd"] for person in people):
+        raise InputError(
+            f"{source}: must hold a person with labelled keypoints in category {category.get('name')!r}. "
+            f"Received: {len(people)} people, none with keypoints"
+        )
+    return {"images": annotations["images"], "annotations": people, "categories": [category]}
+
+
+def _checked_predictions(image_ids, keypoints, box_scores, areas, num_keypoints):
+    """The arguments as arrays of equal length with usable numbers."""
+    image_ids = np.asarray(image_ids)
+    arrays = {
+        "keypoints": np.asarray(keypoints, np.float64),
+        "box_scores": np.asarray(box_scores, np.float64),
+        "areas": np.asarray(areas, np.float64),
+    }
+    n = len(image_ids)
+    for name, shape in (("keypoints", (n, num_keypoints, 3)), ("box_scores", (n,)), ("areas", (n,))):
+        if arrays[name].shape != shape:
+            raise InputError(
+                f"{name} must have shape {shape} for {n} image_ids and the file's {num_keypoints} keypoints. "
+                f"Received: {arrays[name].shape}"
+            )
+        finite = np.isfinite(arrays[name]).reshape(n, int(np.prod(shape[1:]))).all(axis=1)
+        if not finite.all():
+            raise InputError(f"{name} must be finite. Received: NaN or infinity for person {np.argmin(finite)}")
+    if (arrays["areas"] < 0).any():
+        raise InputError(f"areas must not be negative. Received: {arrays['areas'].min()}")
+    return image_ids, *arrays.values()
+
+
+def _check_images(image_ids, annotations, source):
+    unknown = sorted(set(image_ids.tolist()) - {image["id"] for image in annotations["images"]})
+    if unknown:
+        shown = ", ".join(map(str, unknown[:5])) + (", …" if len(unknown) > 5 else "")
+        raise InputError(f"image_ids must be in the images of {source}. Received: {len(unknown)} that are not: {shown}")

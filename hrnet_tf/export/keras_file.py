@@ -1,0 +1,47 @@
+"""Export to Keras's own format, to go on training from or to run on another Keras backend."""
+
+import keras
+
+from hrnet_tf.files import replacing
+
+
+def export_keras(model, path):
+    """Writes a `.keras` file that computes in float32, uncompiled.
+
+    The file consists of stock layers, so it loads with `keras.models.load_model` where this package
+    is not installed, on every Keras backend.
+
+    Args:
+        model: Functional model of stock layers, of any dtype policy.
+        path: the file to write, ending in ".keras".
+
+    Raises:
+        InputError: `path` cannot be written.
+    """
+    model = float32_clone(model)
+    with replacing(path) as temporary:
+        model.save(temporary)
+
+
+def float32_layer(layer):
+    """A new layer of the same configuration that computes in float32, without weights yet."""
+    return type(layer).from_config(layer.get_config() | {"dtype": "float32"})
+
+
+def float32_clone(model, clone_layer=float32_layer):
+    """A float32 copy of `model` with copies of its weights.
+
+    Being new, it carries no optimizer, and its variables are plain ones even if those of `model`
+    are spread over devices by a distribution strategy.
+
+    Args:
+        model: Functional model of stock layers, of any dtype policy.
+        clone_layer: layer -> new layer with weights of the same shapes.
+
+    Returns:
+        An uncompiled `keras.Model`.
+    """
+    clone = keras.models.clone_model(model, clone_function=clone_layer)
+    for layer in model.layers:
+        clone.get_layer(layer.name).set_weights(layer.get_weights())
+    return clone

@@ -1,0 +1,89 @@
+"""Reading JSON, and writing files and folders so that a reader never meets half of one."""
+
+import contextlib
+import json
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+from hrnet_tf.errors import InputError
+
+
+def read_json(path):
+    """Parses a JSON file, leaving out "segmentation", which is most of a COCO file and never used.
+
+    Raises:
+        InputError: the file cannot be read or is not JSON.
+    """
+
+    def without_segmentation(item):
+        item.pop("segmentation", None)
+        return item
+
+    try:
+        with open(path, encoding="utf-8") as file:
+            return json.load(file, object_hook=without_segmentation)
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:  # JSON and Unicode errors are ValueErrors
+        raise InputError(f"{path} is not valid JSON: {error}") from error
+
+
+@contextlib.contextmanager
+def replacing(path):
+    """Yields a path to write to, which takes the place of `path` once the block has ended well.
+
+    The yielded path has the name of `path` and lies in a temporary folder beside it, so on the same
+    file system. Whatever ends the block early (an error, Ctrl-C), `path` stays as it was and the
+    temporary folder is removed. Only the writing belongs in the block: an OSError or TensorFlow
+    error is taken for a failure to write.
+
+    Args:
+        path: the file or folder to write. One that exists is replaced; a folder replaces only a
+            folder, with all that is in it, and a file only a file.
+
+    Raises:
+        InputError: `path` cannot be written, such as no such folder, no permission or a full disk.
+    """
+    path = Path(path)
+    try:
+        with tempfile.TemporaryDirectory(
+            prefix=f".{path.name}.", dir=path.parent, ignore_cleanup_errors=True
+        ) as workspace:
+            temporary = Path(workspace, path.name)
+            yield temporary
+            _move(temporary, path, workspace)
+    except Exception as error:
+        if not _is_failure_to_write(error):
+            raise
+        raise InputError(f"cannot write {path}: {_reason(error)}") from error
+
+
+def _move(temporary, path, workspace):
+    """Renames `temporary` to `path`.
+
+    Only an empty folder can be renamed over, so an old folder first steps aside into `workspace`,
+    and back should the new one not get its place.
+    """
+    if not (temporary.is_dir() and path.is_dir()):
+        os.replace(temporary, path)
+        return
+    old = Path(tempfile.mkdtemp(dir=workspace), path.name)
+    os.replace(path, old)
+    try:
+        os.replace(temporary, path)
+    except BaseException:
+        os.replace(old, path)
+        raise
+
+
+def _is_failure_to_write(error):
+    # TensorFlow's errors can only come from a TensorFlow that is imported already.
+    tensorflow = sys.modules.get("tensorflow")
+    return isinstance(error, OSError) or (tensorflow is not None and isinstance(error, tensorflow.errors.OpError))
+
+
+def _reason(error):
+    text = getattr(error, "strerror", None) or getattr(error, "message", None) or str(error)
+    return text.strip().splitlines()[0] if text.strip() else type(error).__name__

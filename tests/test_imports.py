@@ -1,0 +1,58 @@
+"""Imports point one way, and modules under models/ need keras alone."""
+
+import ast
+import pathlib
+
+import pytest
+
+import hrnet_tf
+
+ROOT = pathlib.Path(hrnet_tf.__file__).parent
+# What a package or module of hrnet_tf may import of hrnet_tf, besides itself.
+BASE = {"errors", "skeletons", "geometry", "version"}
+MAY_IMPORT = {
+    "errors": set(),
+    "version": set(),
+    "skeletons": {"errors"},
+    "geometry": set(),
+    "files": {"errors"},
+    "models": set(),
+    "losses": set(),
+    "visualize": BASE | {"files"},
+    "heatmaps": {"models", "skeletons"},
+    "evaluation": BASE | {"files"},
+    "data": BASE | {"files", "heatmaps", "visualize"},
+    "export": BASE | {"files", "heatmaps", "models"},
+    "predict": BASE | {"files", "heatmaps", "data", "evaluation", "visualize"},
+    "training": BASE | {"files", "heatmaps", "losses", "data"},
+}
+
+
+def imported(path):
+    """Dotted names of everything that a file imports."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def unit(path):
+    """The package or module directly under hrnet_tf that a file belongs to."""
+    return path.relative_to(ROOT).with_suffix("").parts[0]
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.rglob("*.py")), ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_point_one_way(path):
+    if unit(path) == "__init__":
+        return
+    inside = {name.split(".")[1] for name in imported(path) if name.startswith("hrnet_tf.")}
+    modules = {p.stem for p in ROOT.iterdir()}
+    assert inside & modules <= MAY_IMPORT[unit(path)] | {unit(path)}
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "models").glob("*.py")), ids=lambda path: path.name)
+def test_models_import_keras_only(path):
+    outside = {name.split(".")[0] for name in imported(path)} - {"hrnet_tf"}
+    assert outside <= {"keras", "numpy", "dataclasses"}

@@ -1,0 +1,149 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from hrnet_tf import InputError, geometry, heatmaps
+from hrnet_tf.data import coco, pipeline
+from hrnet_tf.data.augment import Augmentation
+from hrnet_tf.data.records import read_image
+
+SIZE = (64, 48)
+PLAIN = Augmentation(0, 0, 0, 0)
+
+
+def batches(records, first=0, last=6, augmentation=None, seed=0, batch_size=3, **options):
+    augmentation = augmentation or Augmentation()
+    dataset = pipeline.training_dataset(records, SIZE, batch_size, 2.0, augmentation, seed, first, last, **options)
+    return [[tensor.numpy() for tensor in batch] for batch in dataset]
+
+
+@pytest.fixture
+def records(dataset):
+    return coco.load_split(str(dataset), "tiny")
+
+
+def same(a, b):
+    return all(np.array_equal(x, y) for left, right in zip(a, b, strict=True) for x, y in zip(left, right, strict=True))
+
+
+def test_shapes_and_types(records):
+    dataset = pipeline.training_dataset(records, SIZE, 3, 2.0, Augmentation(), 0, 0, 2)
+    specs = [(tuple(spec.shape), spec.dtype) for spec in dataset.element_spec]
+    assert specs == [((3, 64, 48, 3), tf.uint8), ((3, 16, 12, 17), tf.float32), ((3, 17), tf.float32)]
+
+
+def test_same_seed_same_batches_and_any_step_can_be_the_first(records):
+    whole = batches(records)
+    assert same(whole, batches(records))
+    assert same(whole[4:], batches(records, first=4))
+    assert not same(whole, batches(records, seed=1))
+
+
+def test_everybody_is_seen_in_every_epoch_and_orders_differ(records):
+    assert pipeline.steps_per_epoch(8, 3) == 3
+    epochs = [[pipeline.shuffled_people(8, 3, 0, epoch, step) for step in range(3)] for epoch in range(2)]
+    for epoch in epochs:
+        assert set(np.concatenate(epoch).tolist()) == set(range(8))
+    assert not np.array_equal(epochs[0], epochs[1])
+    assert len(pipeline.shuffled_people(2, 5, 0, 0, 0)) == 5
+
+
+def test_keypoints_follow_the_image_through_every_augmentation(records):
+    """A white dot painted on a keypoint is found at that keypoint's place in the augmented crop."""
+    crops = pipeline.TrainingCrops(records, (256, 192), Augmentation(scale=0.2), seed=0)
+    checked = 0
+    for sample in range(40):
+        person = sample % len(records)
+        for k in (0, 9, 10):
+            image = np.zeros((120, 160, 3), np.uint8)
+            x, y = records.keypoints[person, k].round().astype(int)
+            image[y, x] = 255
+            crops._read = lambda person, image=image: (image, person)
+            crop, keypoints, _ = crops(sample, person)
+            where = np.argwhere(crop[..., 0] > crop.max() / 2)
+            # After a flip, keypoint k is the mirrored person's other side.
+            expected = keypoints[[k, crops.flip_order[k]]]
+            if crop.max() < 128:
+                continue
+            distance = np.linalg.norm(expected - where.mean(0)[::-1], axis=1).min()
+            pixel = 256 / crops.size[person][1] / 0.8
+            assert distance < 1.2 * pixel
+            checked += 1
+    assert checked > 60
+
+
+def test_left_and_right_are_exchanged_by_a_flip(records):
+    flips = pipeline.TrainingCrops(records, SIZE, Augmentation(0, 0, 1.0, 0), seed=0)
+    plain = pipeline.TrainingCrops(records, SIZE, PLAIN, seed=0)
+    for person in range(len(records)):
+        crop, keypoints, _ = plain(0, person)
+        flipped_crop, flipped, _ = flips(0, person)
+        mirrored = flipped[flips.flip_order] * (-1, 1)
+        offset = mirrored - keypoints
+        np.testing.assert_allclose(offset, np.broadcast_to(offset[0], offset.shape), atol=1e-3)
+        # Mirroring the image about its pixel centres, then cropping, is off by one pixel of the image.
+        assert abs(-offset[0, 0] - SIZE[1]) < 1e-3 + SIZE[1] / plain.size[person][0]
+        assert np.abs(flipped_crop[:, ::-1].astype(int) - crop).mean() < 12
+
+
+def test_targets_are_those_of_the_crops_keypoints(records):
+    crops = pipeline.TrainingCrops(records, SIZE, Augmentation(), seed=5)
+    images, maps, weights = batches(records, last=1, seed=5)[0]
+    people = pipeline.shuffled_people(len(records), 3, 5, 0, 0)
+    samples = [crops(i, person) for i, person in enumerate(people)]
+    np.testing.assert_array_equal(images, [image for image, _, _ in samples])
+    expected = heatmaps.encode(np.array([k for _, k, _ in samples]), np.array([v for *_, v in samples]), SIZE, 2.0)
+    np.testing.assert_allclose(maps, expected[0], atol=1e-6)
+    np.testing.assert_array_equal(weights, expected[1])
+
+
+def test_evaluation_sees_everybody_once(records):
+    dataset = pipeline.evaluation_dataset(records, SIZE, 3)
+    people = np.concatenate([index.numpy() for _, index in dataset])
+    assert people.tolist() == [0, 1, 2, 3, 4, 5, 6, 7, -1]
+    images = np.concatenate([batch.numpy() for batch, _ in dataset])
+    assert not images[8].any()
+    matrices = pipeline.crop_matrices(records, SIZE)
+    np.testing.assert_array_equal(images[5], geometry.warp(read_image(records.path(5)), matrices[5], SIZE))
+
+
+def truncate(records, person):
+    path = records.path(person)
+    with open(path, "rb") as file:
+        data = file.read()
+    with open(path, "wb") as file:
+        file.write(data[: len(data) // 2])
+    return path
+
+
+def test_a_truncated_image_ends_the_iteration_and_is_named(records):
+    path = truncate(records, 2)
+    for dataset in (
+        pipeline.training_dataset(records, SIZE, 3, 2.0, PLAIN, 0, 0, 3),
+        pipeline.evaluation_dataset(records, SIZE, 3),
+    ):
+        with pytest.raises(tf.errors.OpError) as caught:
+            list(dataset)
+        error = pipeline.input_error(caught.value)
+        assert isinstance(error, InputError) and str(error).startswith(f"cannot decode image {path}")
+        assert "\n" not in str(error)
+
+
+def test_other_errors_are_not_taken_for_bad_input():
+    assert pipeline.input_error(tf.errors.InternalError(None, None, "something else")) is None
+
+
+def test_bad_images_are_reported_and_others_take_their_place(records):
+    path = truncate(records, 2)  # people 2 and 3
+    seen = []
+    for image, _, weight in batches(records, last=3, augmentation=PLAIN, on_bad_image=lambda e: seen.append(str(e))):
+        assert image.any(axis=(1, 2, 3)).all() and weight.all()
+    assert seen and all(path in text for text in seen)
+    found = []
+    for _, index in pipeline.evaluation_dataset(records, SIZE, 3, on_bad_image=lambda e: None):
+        found.extend(index.numpy().tolist())
+    assert found == [0, 1, -1, -1, 4, 5, 6, 7, -1]
+    for person in (0, 4, 6):
+        truncate(records, person)
+    with pytest.raises(tf.errors.OpError, match=r"none of the images can be read"):
+        batches(records, on_bad_image=lambda e: None)

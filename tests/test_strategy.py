@@ -1,0 +1,102 @@
+"""Training on two replicas, in processes of their own: a process can hold one strategy only."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+SCRIPT = """
+import pathlib, sys
+sys.path.insert(0, {tests!r})
+import keras, numpy as np, seeded, tensorflow as tf
+from hrnet_tf import build_model
+from hrnet_tf.losses import KeypointMSE
+from hrnet_tf.training.step import average_statistics, make_optimizer, make_train_step
+
+replicas, use_xla, synchronized, precision = {arguments!r}
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * replicas)
+strategy = tf.distribute.MirroredStrategy([f"CPU:{{i}}" for i in range(replicas)])
+assert strategy.num_replicas_in_sync == replicas
+keras.utils.set_random_seed(0)
+with strategy.scope():
+    if synchronized is None:
+        images = keras.Input((64, 64, 3))
+        x = keras.layers.Conv2D(8, 3, strides=4, padding="same", dtype=precision)(images)
+        x = keras.layers.ReLU(dtype=precision)(keras.layers.BatchNormalization(dtype=precision)(x))
+        model = keras.Model(images, keras.layers.Conv2D(3, 1, dtype="float32")(x))
+    else:
+        model = build_model("hrnet_w18_small_v1", (64, 64), num_keypoints=3, dtype=precision)
+    # Weights of a useful size, whose gradients are well above rounding errors.
+    for i, v in enumerate(model.trainable_variables):
+        if v.name == "kernel":
+            v.assign(np.random.default_rng(i).normal(0, 1 / np.sqrt(np.prod(v.shape[:-1])), v.shape))
+    for layer in model.layers:
+        if synchronized and isinstance(layer, keras.layers.BatchNormalization):
+            layer.synchronized = True
+    # Adam would turn rounding errors of tiny gradients into whole steps.
+    optimizer = keras.optimizers.SGD(1e-2) if {sgd} else make_optimizer(1e-4, precision)
+    optimizer.build(model.trainable_variables)
+step = make_train_step(strategy, model, optimizer, KeypointMSE(), use_xla)
+
+def batches():
+    for i in range(4):
+        rng = np.random.default_rng(i)
+        heatmaps = rng.random((8, 16, 16, 3)).astype(np.float32)
+        heatmaps[{overflow}:] *= 1e30 if {overflow} and i == 1 else 1
+        yield seeded.images(i, 8, 64, 64), heatmaps, np.ones((8, 3), np.float32)
+
+specs = tuple(tf.TensorSpec(a.shape, a.dtype) for a in next(batches()))
+dataset = tf.data.Dataset.from_generator(batches, output_signature=specs)
+losses = [float(step(*batch)[0]) for batch in strategy.experimental_distribute_dataset(dataset)]
+average_statistics(strategy, model)
+per_replica = [
+    np.concatenate([strategy.experimental_local_results(v.value)[r].numpy().ravel() for v in model.variables])
+    for r in range(replicas)
+]
+np.savez({output!r}, losses=losses, weights=np.stack(per_replica))
+"""
+
+
+def train(tmp_path, replicas, use_xla=False, synchronized=None, precision="float32", overflow=0, sgd=False):
+    """Losses of four steps, and the weights on each replica after them.
+
+    The network is one of three layers, or a small HRNet with BatchNorm `synchronized` or not.
+    """
+    import pathlib
+
+    output = str(tmp_path / f"{replicas}_{use_xla}_{synchronized}.npz")
+    script = SCRIPT.format(
+        tests=str(pathlib.Path(__file__).parent),
+        arguments=(replicas, use_xla, synchronized, precision),
+        output=output,
+        overflow=overflow,
+        sgd=sgd,
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
+    return np.load(output)
+
+
+@pytest.mark.slow
+def test_two_replicas_equal_one(tmp_path):
+    one, two = train(tmp_path, 1, synchronized=False, sgd=True), train(tmp_path, 2, synchronized=True, sgd=True)
+    np.testing.assert_allclose(two["losses"], one["losses"], rtol=1e-5)
+    np.testing.assert_array_equal(two["weights"][0], two["weights"][1])
+    np.testing.assert_allclose(two["weights"][0], one["weights"][0], atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.slow
+def test_compiled_replicas_agree(tmp_path):
+    plain, compiled = train(tmp_path, 2), train(tmp_path, 2, use_xla=True)
+    np.testing.assert_allclose(compiled["losses"], plain["losses"], rtol=1e-4)
+    # BatchNorm's statistics differ between replicas until they are averaged.
+    np.testing.assert_array_equal(compiled["weights"][0], compiled["weights"][1])
+
+
+@pytest.mark.slow
+def test_an_overflow_on_one_replica_skips_the_step_on_all(tmp_path):
+    # Crops 4 to 7 are the second replica's.
+    result = train(tmp_path, 2, precision="mixed_float16", overflow=4)
+    assert np.isfinite(result["weights"]).all()
+    np.testing.assert_array_equal(result["weights"][0], result["weights"][1])

@@ -1,0 +1,244 @@
+"""Schedule, step, loop and checkpoints, on a network small enough to run many times."""
+
+import json
+import os
+import signal
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from hrnet_tf import InputError
+from hrnet_tf.losses import KeypointMSE
+from hrnet_tf.training.checkpoints import Checkpoint, claim_work_dir
+from hrnet_tf.training.loop import Plan, Trainer
+from hrnet_tf.training.schedules import WarmupStepDecay
+from hrnet_tf.training.step import make_optimizer, make_train_step
+
+PLAN = Plan(epochs=4, epoch_steps=3, eval_every=2, batch_size=2)
+
+
+def small_model(dtype="float32"):
+    keras.utils.set_random_seed(0)
+    images = keras.Input((16, 16, 3), name="images")
+    x = keras.layers.Conv2D(4, 3, strides=4, padding="same", dtype=dtype)(images)
+    x = keras.layers.BatchNormalization(dtype=dtype)(x)
+    return keras.Model(images, keras.layers.Conv2D(3, 1, dtype="float32")(x))
+
+
+def batch_of_step(step):
+    rng = np.random.default_rng(step)
+    return (
+        rng.integers(0, 256, (2, 16, 16, 3)).astype(np.uint8),
+        rng.random((2, 4, 4, 3)).astype(np.float32),
+        np.ones((2, 3), np.float32),
+    )
+
+
+def make_dataset(first_step, last_step):
+    specs = tuple(tf.TensorSpec(array.shape, array.dtype) for array in batch_of_step(0))
+    return tf.data.Dataset.from_generator(
+        lambda: (batch_of_step(step) for step in range(first_step, last_step)), output_signature=specs
+    )
+
+
+class Run:
+    """A trainer with everything around it; `aps` are what the evaluations return."""
+
+    def __init__(self, work_dir, resume=False, aps=(0.1, 0.2), make_dataset=make_dataset, on_evaluate=None):
+        self.model = small_model()
+        self.optimizer = make_optimizer(WarmupStepDecay(0.01, [6], warmup_steps=2), "float32")
+        self.optimizer.build(self.model.trainable_variables)
+        self.checkpoint = Checkpoint(str(work_dir), self.model, self.optimizer)
+        if resume:
+            assert self.checkpoint.restore()
+        self.evaluated, self.saved_best = [], []
+        strategy = tf.distribute.get_strategy()
+
+        def evaluate():
+            if on_evaluate:
+                on_evaluate()
+            self.evaluated.append(self.checkpoint.step)
+            ap = aps[self.checkpoint.step // 6 - 1]
+            return {"AP": ap}, np.zeros((4, 4, 3), np.uint8)
+
+        self.trainer = Trainer(
+            strategy=strategy,
+            model=self.model,
+            optimizer=self.optimizer,
+            train_step=make_train_step(strategy, self.model, self.optimizer, KeypointMSE(), use_xla=False),
+            make_dataset=make_dataset,
+            evaluate=evaluate,
+            save_best=lambda: self.saved_best.append(self.checkpoint.step),
+            plan=PLAN,
+            checkpoint=self.checkpoint,
+            work_dir=str(work_dir),
+        )
+
+    def go(self):
+        return self.trainer.run()
+
+    def weights(self):
+        return [v.numpy() for v in self.model.variables + self.optimizer.variables]
+
+
+def assert_same_weights(a, b):
+    for x, y in zip(a.weights(), b.weights(), strict=True):
+        np.testing.assert_array_equal(x, y)
+
+
+def interrupt_at(step):
+    """A dataset whose batch number `step` comes with a Ctrl-C."""
+
+    def make(first_step, last_step):
+        def batches():
+            for number in range(first_step, last_step):
+                if number == step:
+                    os.kill(os.getpid(), signal.SIGINT)
+                yield batch_of_step(number)
+
+        specs = tuple(tf.TensorSpec(array.shape, array.dtype) for array in batch_of_step(0))
+        return tf.data.Dataset.from_generator(batches, output_signature=specs)
+
+    return make
+
+
+def test_learning_rate():
+    schedule = WarmupStepDecay(1e-3, drop_steps=[10, 20], warmup_steps=4)
+    rates = [float(schedule(step)) for step in (0, 1, 3, 4, 9, 10, 19, 20, 100)]
+    np.testing.assert_allclose(rates, [2.5e-4, 5e-4, 1e-3, 1e-3, 1e-3, 1e-4, 1e-4, 1e-5, 1e-5], rtol=1e-6)
+    assert float(WarmupStepDecay(1e-3)(0)) == pytest.approx(1e-3)
+    assert float(WarmupStepDecay.from_config(schedule.get_config())(15)) == pytest.approx(1e-4)
+
+
+def test_evaluations_fall_on_multiples_and_on_the_end():
+    plan = Plan(epochs=5, epoch_steps=10, eval_every=2, batch_size=1)
+    assert [plan.next_evaluation(step) for step in (0, 19, 20, 39, 40, 49)] == [20, 20, 40, 40, 50, 50]
+
+
+def test_a_run_evaluates_keeps_the_best_and_logs(tmp_path):
+    run = Run(tmp_path, aps=(0.3, 0.2))
+    assert run.go()
+    assert run.evaluated == [6, 12] and run.saved_best == [6]
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [line["AP"] for line in lines if "AP" in line] == [0.3, 0.2]
+    assert [line["step"] for line in lines if "loss" in line] == [6, 12]
+    assert lines[-2]["learning_rate"] == pytest.approx(0.001)
+    assert list((tmp_path / "tensorboard").iterdir())
+
+
+def test_a_step_reports_the_loss_and_follows_the_gradient():
+    model = small_model()
+    optimizer = make_optimizer(0.01, "float32")
+    optimizer.build(model.trainable_variables)
+    step = make_train_step(tf.distribute.get_strategy(), model, optimizer, KeypointMSE(), use_xla=False)
+    images, heatmaps, weight = batch_of_step(0)
+    before = [v.numpy() for v in model.trainable_variables]
+    expected = float(KeypointMSE()(heatmaps, model(images, training=True), weight))
+    loss, pck = step(*map(tf.constant, batch_of_step(0)))
+    assert float(loss) == pytest.approx(expected, rel=1e-5) and 0 <= float(pck) <= 1
+    moved = [np.abs(v.numpy() - b) for v, b in zip(model.trainable_variables, before, strict=True)]
+    # Adam's first step is the learning rate in the direction of the gradient's sign, wherever that is not 0
+    # (the first convolution's bias has none, as BatchNorm takes the mean out).
+    assert all(m.max() == pytest.approx(0.01, rel=1e-2) for m, b in zip(moved, before, strict=True) if b.ndim != 1)
+
+
+@pytest.mark.parametrize("stop", [1, 4, 5])
+def test_an_interrupted_and_resumed_run_equals_a_whole_one(tmp_path, stop):
+    for name in ("whole", "parts"):
+        (tmp_path / name).mkdir()
+    whole = Run(tmp_path / "whole")
+    assert whole.go()
+    first = Run(tmp_path / "parts", make_dataset=interrupt_at(stop))
+    assert not first.go()
+    assert 0 < first.checkpoint.step < PLAN.last_step
+    second = Run(tmp_path / "parts", resume=True)
+    assert second.checkpoint.step == first.checkpoint.step
+    assert second.go()
+    assert_same_weights(whole, second)
+    assert first.evaluated + second.evaluated == whole.evaluated
+    assert second.checkpoint.best_ap == whole.checkpoint.best_ap
+
+
+def test_an_evaluation_that_was_interrupted_is_done_on_resuming(tmp_path):
+    first = Run(tmp_path, on_evaluate=lambda: os.kill(os.getpid(), signal.SIGTERM))
+    assert not first.go()
+    assert first.checkpoint.step == 6 and first.evaluated == []
+    second = Run(tmp_path, resume=True)
+    assert second.go()
+    assert second.evaluated == [6, 12]
+
+
+def test_signal_handlers_are_put_back(tmp_path):
+    before = signal.getsignal(signal.SIGINT)
+    Run(tmp_path).go()
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_resuming_drops_what_was_logged_after_the_checkpoint(tmp_path):
+    run = Run(tmp_path, make_dataset=interrupt_at(5))
+    assert not run.go()
+    with open(tmp_path / "metrics.jsonl", "a") as file:
+        file.write('{"step": 11, "loss": 1.0}\n{"step": 12, "lo')
+    assert Run(tmp_path, resume=True).go()
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines if "loss" in line] == [6, 12]
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_a_loss_that_is_not_finite_stops_and_names_the_step(tmp_path, bad):
+    def make(first_step, last_step):
+        return (
+            make_dataset(first_step, last_step)
+            .enumerate(first_step)
+            .map(lambda i, batch: (batch[0], tf.where(i == 7, bad, batch[1]), batch[2]))
+        )
+
+    run = Run(tmp_path, make_dataset=make)
+    with pytest.raises(InputError, match=r"loss is (nan|inf) at step 8 \(epoch 3\)"):
+        run.go()
+    restored = Run(tmp_path, resume=True)
+    assert restored.checkpoint.step == 6
+    assert all(np.isfinite(w).all() for w in restored.weights())
+
+
+def test_float16_skips_overflowing_steps():
+    model = small_model("mixed_float16")
+    optimizer = make_optimizer(0.01, "mixed_float16")
+    optimizer.build(model.trainable_variables)
+    step = make_train_step(tf.distribute.get_strategy(), model, optimizer, KeypointMSE(), use_xla=False)
+    scale = float(optimizer.dynamic_scale.numpy())
+    images, heatmaps, weight = batch_of_step(0)
+    before = [v.numpy() for v in model.trainable_variables]
+    step(tf.constant(images), tf.constant(heatmaps * 1e7), tf.constant(weight))
+    assert float(optimizer.dynamic_scale.numpy()) == scale / 2
+    assert all(np.array_equal(v.numpy(), b) for v, b in zip(model.trainable_variables, before, strict=True))
+    step(tf.constant(images), tf.constant(heatmaps), tf.constant(weight))
+    assert any(not np.array_equal(v.numpy(), b) for v, b in zip(model.trainable_variables, before, strict=True))
+    assert all(np.isfinite(v.numpy()).all() for v in model.trainable_variables)
+
+
+def test_work_dirs_are_not_mixed_up(tmp_path):
+    run = {"model": "a", "input_size": "64x64", "num_keypoints": 17}
+    work_dir = str(tmp_path / "deep" / "run")
+    claim_work_dir(work_dir, run, resume=False)
+    claim_work_dir(work_dir, run, resume=True)
+    with pytest.raises(InputError, match=r"holds a run already. Pass --resume"):
+        claim_work_dir(work_dir, run, resume=False)
+    with pytest.raises(InputError, match=r"holds checkpoints of .*'a'.*but this run is .*'b'"):
+        claim_work_dir(work_dir, run | {"model": "b"}, resume=True)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=r"cannot create --work_dir"):
+        claim_work_dir(str(tmp_path / "file" / "run"), run, resume=False)
+
+
+def test_a_truncated_checkpoint_is_refused(tmp_path):
+    assert Run(tmp_path).go()
+    (data,) = (tmp_path / "checkpoints").glob("last-*.data-*")
+    data.write_bytes(data.read_bytes()[:-200])
+    model = small_model()
+    optimizer = make_optimizer(0.01, "float32")
+    optimizer.build(model.trainable_variables)
+    with pytest.raises(InputError, match=r"cannot resume from .*checkpoints/last-12"):
+        Checkpoint(str(tmp_path), model, optimizer).restore()

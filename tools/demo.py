@@ -1,0 +1,58 @@
+"""The whole path on rendered people: dataset, training, evaluation on unseen people, exports, a picture.
+
+    python tools/demo.py
+
+What is there from an earlier call is used again; an interrupted training goes on.
+"""
+
+import json
+import pathlib
+import subprocess
+import sys
+import time
+
+import cli  # first: it quiets TensorFlow
+
+from hrnet_tf.data.synthetic import render_dataset
+from hrnet_tf.errors import InputError
+
+DEMO_DIR = pathlib.Path("demo")
+DATA_DIR, RUN_DIR = DEMO_DIR / "data", DEMO_DIR / "run"
+NUM_IMAGES = {"train": 2000, "val": 240}
+SEED = 0
+
+
+def main():
+    start = time.monotonic()
+    for split, num_images in NUM_IMAGES.items():
+        print(f"rendering {num_images} images of split {split}, unless they are there", flush=True)
+        render_dataset(DATA_DIR, split, num_images, SEED)
+    exports = [RUN_DIR / "export" / name for name in ("model.keras", "saved_model", "model.onnx")]
+    if not all(path.exists() for path in exports):
+        _run_tool("train.py", "--flagfile=configs/demo.flags", "--resume")
+    metrics, sheet = DEMO_DIR / "metrics.json", DEMO_DIR / "predictions.png"
+    _run_tool(
+        "evaluate.py",
+        f"--model={RUN_DIR}/best.keras",
+        f"--data_dir={DATA_DIR}",
+        "--val_split=val",
+        f"--detections={DATA_DIR}/person_detections_val.json",
+        f"--metrics={metrics}",
+        f"--sheet={sheet}",
+    )
+    print(f"AP {json.loads(metrics.read_text())['AP']:.3f} on unseen rendered people, imprecise boxes")
+    print(f"wall time {(time.monotonic() - start) / 60:.1f} min")
+    for path in (DATA_DIR, RUN_DIR / "best.keras", RUN_DIR / "metrics.jsonl", *exports, metrics, sheet):
+        print(path)
+
+
+def _run_tool(name, *arguments):
+    """Runs a tool as a user would, showing the command."""
+    print(f"$ python tools/{name} {' '.join(arguments)}", flush=True)
+    script = pathlib.Path(__file__).with_name(name)
+    if subprocess.run([sys.executable, script, *arguments]).returncode:
+        raise InputError(f"tools/{name} did not complete; what it said is above")
+
+
+if __name__ == "__main__":
+    cli.run(main)
