@@ -24,6 +24,7 @@ from hrnet_tf.losses import KeypointMSE
 from hrnet_tf.models.hrnet import VARIANTS, build_model, check_input_size
 from hrnet_tf.predict import evaluate_people, make_predict_function, predict_people, prediction_sheet
 from hrnet_tf.training.checkpoints import Checkpoint, claim_work_dir
+from hrnet_tf.training.fused import with_fused_batch_norm
 from hrnet_tf.training.loop import Plan, Trainer
 from hrnet_tf.training.schedules import WarmupStepDecay
 from hrnet_tf.training.step import PRECISIONS, make_optimizer, make_train_step
@@ -81,7 +82,7 @@ def main():
 
     keras.utils.set_random_seed(FLAGS.seed)
     with strategy.scope():
-        model = build_model(FLAGS.model, input_size, num_keypoints, dtype=FLAGS.precision)
+        model = with_fused_batch_norm(build_model(FLAGS.model, input_size, num_keypoints, dtype=FLAGS.precision))
         optimizer = _make_optimizer(len(train_people))
         optimizer.build(model.trainable_variables)
         checkpoint = Checkpoint(FLAGS.work_dir, model, optimizer)

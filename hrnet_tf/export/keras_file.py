@@ -24,8 +24,11 @@ def export_keras(model, path):
 
 
 def float32_layer(layer):
-    """A new layer of the same configuration that computes in float32, without weights yet."""
-    return type(layer).from_config(layer.get_config() | {"dtype": "float32"})
+    """A new stock layer of the same configuration that computes in float32, without weights yet."""
+    # A variant for training, such as training.fused's, is BatchNormalization again.
+    is_batch_norm = isinstance(layer, keras.layers.BatchNormalization)
+    layer_class = keras.layers.BatchNormalization if is_batch_norm else type(layer)
+    return layer_class.from_config(layer.get_config() | {"dtype": "float32"})
 
 
 def float32_clone(model, clone_layer=float32_layer):

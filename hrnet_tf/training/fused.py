@@ -1,0 +1,47 @@
+"""A network's copy for training whose BatchNorm runs as one operation.
+
+Keras's layer computes the statistics and the normalisation in float32 from a dozen elementary
+operations. TensorFlow's fused kernel reads the activations twice instead, in whatever precision they
+have. Not part of the network itself, whose layers are stock ones and run on every Keras backend.
+"""
+
+import keras
+import tensorflow as tf
+
+
+class FusedBatchNormalization(keras.layers.BatchNormalization):
+    """BatchNormalization over the last axis of [B,h,w,C]; what it computes is the same.
+
+    But for one thing, in which it follows PyTorch: the moving variance gathers the unbiased
+    variance of the batches.
+    """
+
+    def call(self, inputs, training=None, mask=None):
+        if not training:
+            return super().call(inputs, training=training, mask=mask)
+        outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
+            x=inputs,
+            scale=self.gamma.value,
+            offset=self.beta.value,
+            mean=tf.zeros(0),
+            variance=tf.zeros(0),
+            epsilon=self.epsilon,
+        )
+        for moving, batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
+            moving.assign(moving * self.momentum + batch * (1 - self.momentum))
+        return outputs
+
+
+def with_fused_batch_norm(model):
+    """A copy of a Functional model, with its initial weights, for training.
+
+    `export_keras` turns it back into stock layers.
+    """
+
+    def clone(layer):
+        fused = isinstance(layer, keras.layers.BatchNormalization)
+        return (FusedBatchNormalization if fused else type(layer)).from_config(layer.get_config())
+
+    copy = keras.models.clone_model(model, clone_function=clone)
+    copy.set_weights(model.get_weights())
+    return copy
