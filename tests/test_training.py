@@ -223,6 +223,10 @@ def test_work_dirs_are_not_mixed_up(tmp_path):
     run = {"model": "a", "input_size": "64x64", "num_keypoints": 17}
     work_dir = str(tmp_path / "deep" / "run")
     claim_work_dir(work_dir, run, resume=False)
+    claim_work_dir(work_dir, run | {"model": "b"}, resume=False)  # nothing was saved yet
+    claim_work_dir(work_dir, run, resume=False)
+    model = small_model()
+    Checkpoint(work_dir, model, make_optimizer(0.01, "float32")).save()
     claim_work_dir(work_dir, run, resume=True)
     with pytest.raises(InputError, match=r"holds a run already. Pass --resume"):
         claim_work_dir(work_dir, run, resume=False)

@@ -40,18 +40,22 @@ def run(main):
     app.run(guarded)
 
 
-def define_evaluation_flags():
-    """Flags of where the validation people are and how they are predicted."""
+def define_data_flags():
+    """Flags of where the validation people are."""
     flags.DEFINE_string("data_dir", None, "COCO-format folder: annotations/person_keypoints_<split>.json and images.")
     flags.DEFINE_string("val_split", "val2017", "Split to evaluate on.")
     flags.DEFINE_string(
         "detections", None, "Detector boxes to evaluate on: a COCO results file. Annotated boxes by default."
     )
+    flags.DEFINE_bool("skip_bad_images", False, "Go on past images that cannot be read, and count them.")
+    flags.mark_flag_as_required("data_dir")
+
+
+def define_prediction_flags():
+    """Flags of how people are predicted."""
     flags.DEFINE_bool("flip_test", True, "Average the heatmaps of the crop and of its mirror image in evaluations.")
     flags.DEFINE_integer("batch_size", 32, "People in a batch, on all GPUs together.", lower_bound=1)
     flags.DEFINE_enum("xla", "auto", ["auto", "on", "off"], "Compile the network with XLA; auto: where there is a GPU.")
-    flags.DEFINE_bool("skip_bad_images", False, "Go on past images that cannot be read, and count them.")
-    flags.mark_flag_as_required("data_dir")
 
 
 def make_strategy(batch_size):

@@ -18,7 +18,8 @@ from hrnet_tf.visualize import write_image
 
 FLAGS = flags.FLAGS
 
-cli.define_evaluation_flags()
+cli.define_data_flags()
+cli.define_prediction_flags()
 flags.DEFINE_string("model", None, "Model file (.keras).")
 flags.DEFINE_string("metrics", None, "JSON file to write the statistics to.")
 flags.DEFINE_string("results", None, "JSON file to write the predictions to, in COCO's results format.")

@@ -10,7 +10,7 @@ from hrnet_tf.export import export_all
 
 FLAGS = flags.FLAGS
 
-cli.define_evaluation_flags()
+cli.define_data_flags()
 flags.DEFINE_string("model", None, "Model file (.keras).")
 flags.DEFINE_string("out_dir", None, "Folder for model.keras, saved_model/ and model.onnx; created.")
 flags.mark_flags_as_required(["model", "out_dir"])

@@ -31,7 +31,8 @@ from hrnet_tf.training.step import PRECISIONS, make_optimizer, make_train_step
 
 FLAGS = flags.FLAGS
 
-cli.define_evaluation_flags()
+cli.define_data_flags()
+cli.define_prediction_flags()
 flags.DEFINE_enum("model", None, list(VARIANTS), "Network.")
 flags.DEFINE_string("input_size", "256x192", "Height x width of the crops in pixels, multiples of 32.")
 flags.DEFINE_float("heatmap_sigma", 2.0, "Standard deviation of the targets in heatmap pixels.", lower_bound=0.1)

@@ -6,9 +6,10 @@ import os
 import tensorflow as tf
 
 from hrnet_tf.errors import InputError
-from hrnet_tf.files import replacing
+from hrnet_tf.files import read_json, replacing
 
 _RUN_FILE = "run.json"
+_CHECKPOINT_DIR = "checkpoints"
 
 
 def claim_work_dir(work_dir, run, resume):
@@ -20,15 +21,12 @@ def claim_work_dir(work_dir, run, resume):
         resume: go on with the run that is there, if one is.
 
     Raises:
-        InputError: the folder holds another run, or this one without `resume`, or cannot be written.
+        InputError: the folder has checkpoints of another run, or of this one without `resume`, or
+            cannot be written.
     """
     path = os.path.join(work_dir, _RUN_FILE)
-    if os.path.exists(path):
-        try:
-            with open(path, encoding="utf-8") as file:
-                found = json.load(file)
-        except (OSError, ValueError) as error:
-            raise InputError(f"cannot read {path}: {error}. Choose another --work_dir") from error
+    if tf.train.latest_checkpoint(os.path.join(work_dir, _CHECKPOINT_DIR)):
+        found = read_json(path)
         if found != run:
             raise InputError(
                 f"--work_dir {work_dir} holds checkpoints of {found}, but this run is {run}. Choose another --work_dir"
@@ -37,13 +35,12 @@ def claim_work_dir(work_dir, run, resume):
             raise InputError(
                 f"--work_dir {work_dir} holds a run already. Pass --resume to continue it, or choose another"
             )
-        return
     try:
         os.makedirs(work_dir, exist_ok=True)
     except OSError as error:
         raise InputError(f"cannot create --work_dir {work_dir}: {error.strerror}") from error
-    with replacing(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
-        json.dump(run, file)
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(run), encoding="utf-8")
 
 
 class Checkpoint:
@@ -52,20 +49,20 @@ class Checkpoint:
     Attributes:
         step: steps done.
         evaluated_step: the step of the last evaluation.
-        best_ap: of the best evaluation so far, -1 before the first.
+        best_ap: of the best evaluation so far, minus infinity before the first.
     """
 
     def __init__(self, work_dir, model, optimizer):
         self._progress = {
             "step": tf.Variable(0, dtype=tf.int64),
             "evaluated_step": tf.Variable(0, dtype=tf.int64),
-            "best_ap": tf.Variable(-1.0, dtype=tf.float64),
+            "best_ap": tf.Variable(float("-inf"), dtype=tf.float64),
         }
         self._checkpoint = tf.train.Checkpoint(model=model, optimizer=optimizer, **self._progress)
         self._manager = tf.train.CheckpointManager(
-            self._checkpoint, os.path.join(work_dir, "checkpoints"), max_to_keep=1, checkpoint_name="last"
+            self._checkpoint, os.path.join(work_dir, _CHECKPOINT_DIR), max_to_keep=1, checkpoint_name="last"
         )
-        self.step, self.evaluated_step, self.best_ap = 0, 0, -1.0
+        self.step, self.evaluated_step, self.best_ap = 0, 0, float("-inf")
 
     def save(self):
         """Writes the state; the one before it is removed only when the new one is complete."""

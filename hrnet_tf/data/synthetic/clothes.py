@@ -89,7 +89,7 @@ def sample_outfit(rng):
     }
     return Outfit(
         palette=np.array([colors[name] for name in MATERIALS], np.float32),
-        sleeve=float(rng.choice((0.0, 0.55, 0.75, 1.5, 1.93, 1.93, 1.93))),
+        sleeve=float(rng.choice((0.0, 0.55, 0.75, 0.75, 0.75, 1.5, 1.93))),
         leg=0.0 if skirt else float(rng.choice((0.45, 0.7, 0.9, 1.5, 1.93, 1.93, 1.93, 1.93))),
         skirt=skirt,
         looseness=float(rng.uniform(0.6, 2.4)),

@@ -49,7 +49,9 @@ ARMS = {
     "holding": ((18, 10), (10, 6), (-18, 12), (82, 16)),
     "pointing_up": ((150, 16), (14, 8), (0, 20), (14, 12)),
 }
-ARM_WEIGHTS = (6, 1, 1, 1, 1, 2, 2, 2, 2, 2, 1, 1, 2, 1)
+ARM_WEIGHTS = (8, 1, 1, 1, 1, 4, 4, 4, 0.5, 1, 0.3, 0.3, 1, 1)
+# What part of the deviations above and below is used: less makes the people easier to learn.
+POSE_VARIATION = 0.6
 ARM_LIMITS = ((-50, 175), (0, 170), (-90, 100), (0, 145))
 LEGS = {
     "straight": ((0, 5), (4, 3), (8, 8), (4, 4)),
@@ -81,17 +83,17 @@ class Stance:
 
 
 STANCES = (
-    Stance(16, ("straight", "straight"), None, (2, 4)),
-    Stance(14, ("straight", "relaxed"), None, (2, 4)),
-    Stance(16, ("stepping_forward", "stepping_back"), ("swung_back", "swung_forward"), (5, 4)),
-    Stance(12, ("running_forward", "running_back"), ("pumping_back", "pumping_forward"), (14, 6)),
-    Stance(12, ("sitting", "sitting"), None, (4, 8), seated=True),
-    Stance(5, ("squatting", "squatting"), None, (32, 10)),
-    Stance(7, ("lunging_forward", "lunging_back"), None, (8, 8)),
-    Stance(6, ("wide", "wide"), None, (4, 8)),
-    Stance(4, ("kicking", "straight"), None, (-4, 6)),
-    Stance(3, ("lunging_forward", "kneeling"), None, (6, 8)),
-    Stance(5, ("straight", "relaxed"), None, (62, 14)),
+    Stance(26, ("straight", "straight"), None, (2, 4)),
+    Stance(20, ("straight", "relaxed"), None, (2, 4)),
+    Stance(20, ("stepping_forward", "stepping_back"), ("swung_back", "swung_forward"), (5, 4)),
+    Stance(8, ("running_forward", "running_back"), ("pumping_back", "pumping_forward"), (14, 6)),
+    Stance(5, ("sitting", "sitting"), None, (4, 8), seated=True),
+    Stance(1, ("squatting", "squatting"), None, (32, 10)),
+    Stance(4, ("lunging_forward", "lunging_back"), None, (8, 8)),
+    Stance(10, ("wide", "wide"), None, (4, 8)),
+    Stance(3, ("kicking", "straight"), None, (-4, 6)),
+    Stance(1, ("lunging_forward", "kneeling"), None, (6, 8)),
+    Stance(1, ("straight", "relaxed"), None, (62, 14)),
 )
 # Chance that the arms swing with the legs where the stance has arms that do.
 SWINGING_ARMS = 0.6
@@ -134,7 +136,7 @@ def sample_pose(rng, yaw):
         bend=bend * 0.6,
         spine_tilt=rng.normal(0, 5),
         spine_twist=rng.normal(0, 8),
-        head=(float(np.clip(rng.normal(6, 10) - 0.4 * bend, -35, 35)), rng.normal(0, 18), rng.normal(0, 6)),
+        head=(float(np.clip(rng.normal(6, 10) - 0.4 * bend, -35, 35)), rng.normal(0, 12), rng.normal(0, 5)),
         arms={
             side: _sample_limb(rng, ARMS[name], ARM_LIMITS) for side, name in zip((first, second), arms, strict=True)
         },
@@ -148,7 +150,7 @@ def sample_pose(rng, yaw):
 
 def _sample_limb(rng, angles, limits):
     mean, deviation = np.array(angles, float).T
-    return np.clip(rng.normal(mean, deviation), *np.array(limits, float).T)
+    return np.clip(rng.normal(mean, POSE_VARIATION * deviation), *np.array(limits, float).T)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -177,7 +179,7 @@ def sample_body(rng):
         hip=rng.normal(0.055, 0.004),
         arm=rng.normal(0.155, 0.006),
         leg=rng.normal(0.225 if child else 0.24, 0.007),
-        head=rng.normal(1.35 if child else 1.12, 0.05),
+        head=rng.normal(1.6 if child else 1.45, 0.05),
         girth=girth,
         limb_girth=float(np.clip(rng.normal(1.0, 0.1) * girth**0.6, 0.75, 1.35)),
     )

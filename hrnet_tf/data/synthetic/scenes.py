@@ -17,11 +17,14 @@ MIN_HEIGHT = 48
 # So are people of whose pixels in the image a smaller share is seen.
 MIN_SEEN = 0.4
 # Chances of 1, 2, 3 and 4 people in an image.
-GROUP_SIZES = (0.34, 0.32, 0.2, 0.14)
-CLOSE_UP_CHANCE = 0.12
+GROUP_SIZES = (0.7, 0.2, 0.07, 0.03)
+CLOSE_UP_CHANCE = 0.03
 # Chance that a person may stand at, or beyond, the border of the image.
-BORDER_CHANCE = 0.15
-OBSTACLE_CHANCE = 0.35
+BORDER_CHANCE = 0.06
+OBSTACLE_CHANCE = 0.1
+# Backgrounds are out of focus, by this many pixels, and of this contrast.
+BACKGROUND_BLUR = 2.0
+BACKGROUND_CONTRAST = 0.6
 # Least and most pixels per stature.
 SCALES = (135, 420)
 # A keypoint behind another person or object is labelled where its limb is seen this near, in statures.
@@ -90,6 +93,8 @@ def render_scene(seed, size=None):
     size = size or _sample_size(rng, count)
     view, scales = _sample_view(rng, size, count)
     background = draw_background(rng, size, view.horizon, view.horizon + 0.75 * view.height * scales.min())
+    background = cv2.GaussianBlur(background, (0, 0), BACKGROUND_BLUR)
+    background = background.mean() + BACKGROUND_CONTRAST * (background - background.mean())
     items = _draw_people(rng, view, scales)
     if items and rng.random() < OBSTACLE_CHANCE:
         items += _draw_obstacle(rng, view, items[rng.integers(len(items))])
@@ -176,12 +181,12 @@ def _draw_person(rng, view, x, nearness):
 
 
 def _sample_yaw(rng):
-    """Half of all people face the viewer, a quarter face away and a quarter are seen from the side."""
+    """Most people face the viewer, a third face away and few are seen from the side."""
     way = rng.random()
-    if way < 0.5:
-        return rng.normal(0, 28)
-    if way < 0.75:
-        return rng.normal(180, 28)
+    if way < 0.62:
+        return rng.normal(0, 20)
+    if way < 0.94:
+        return rng.normal(180, 20)
     return rng.choice((-90, 90)) + rng.normal(0, 22)
 
 
@@ -286,8 +291,8 @@ def _photograph(rng, image):
     x, y = np.linspace(-1, 1, width, dtype=np.float32), np.linspace(-1, 1, height, dtype=np.float32)[:, None]
     dx, dy = rng.normal(0, 0.1, 2).astype(np.float32)
     image = image * (1 + dx * x + dy * y - np.float32(rng.uniform(0, 0.15)) * (x * x + y * y))[..., None]
-    if rng.random() < 0.5:
-        image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.3, 1.0))
+    if rng.random() < 0.3:
+        image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.3, 0.8))
     noise = rng.standard_normal((height, width), np.float32)
-    image = image + np.float32(rng.uniform(0, 0.03)) * noise[..., None]
+    image = image + np.float32(rng.uniform(0, 0.015)) * noise[..., None]
     return (np.clip(image, 0, 1) * 255 + 0.5).astype(np.uint8)
