@@ -49,9 +49,15 @@ def main():
 def _run_tool(name, *arguments):
     """Runs a tool as a user would, showing the command."""
     print(f"$ python tools/{name} {' '.join(arguments)}", flush=True)
-    script = pathlib.Path(__file__).with_name(name)
-    if subprocess.run([sys.executable, script, *arguments]).returncode:
-        raise InputError(f"tools/{name} did not complete; what it said is above")
+    process = subprocess.Popen([sys.executable, pathlib.Path(__file__).with_name(name), *arguments])
+    while True:
+        try:
+            process.wait()
+            break
+        except KeyboardInterrupt:
+            continue  # the tool has got it too, and may want to save its state
+    if process.returncode:
+        raise InputError(f"tools/{name} did not complete; what it said is above. The same command goes on from there")
 
 
 if __name__ == "__main__":

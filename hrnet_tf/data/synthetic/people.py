@@ -171,7 +171,7 @@ class Body:
 def sample_body(rng):
     """Random proportions; one in ten people is a child."""
     child = rng.random() < 0.1
-    girth = float(np.clip(rng.normal(1.0, 0.13), 0.8, 1.4))
+    girth = float(np.clip(rng.normal(1.08, 0.13), 0.85, 1.4))
     return Body(
         stature=rng.uniform(0.68, 0.88) if child else rng.normal(1.0, 0.05),
         trunk=rng.normal(0.30, 0.008),

@@ -28,7 +28,7 @@ BACKGROUND_CONTRAST = 0.6
 # Least and most pixels per stature.
 SCALES = (135, 420)
 # A keypoint behind another person or object is labelled where its limb is seen this near, in statures.
-INFERABLE_DISTANCE = 0.09
+INFERABLE_DISTANCE = 0.05
 # Where nose and eyes look, in the head's frame. They are labelled unless they look away from the
 # viewer by more than this component; a nose is still seen from slightly behind.
 FACE_DIRECTIONS = {"nose": (0.0, 0.0, 1.0), "left_eye": (0.42, 0.0, 0.91), "right_eye": (-0.42, 0.0, 0.91)}
@@ -185,7 +185,7 @@ def _sample_yaw(rng):
     way = rng.random()
     if way < 0.62:
         return rng.normal(0, 20)
-    if way < 0.94:
+    if way < 0.96:
         return rng.normal(180, 20)
     return rng.choice((-90, 90)) + rng.normal(0, 22)
 
