@@ -57,7 +57,7 @@ def replacing(path):
     except Exception as error:
         if not _is_failure_to_write(error):
             raise
-        raise InputError(f"cannot write {path}: {_reason(error)}") from error
+        raise InputError(f"cannot write {path}: {reason(error)}") from error
 
 
 def _move(temporary, path, workspace):
@@ -84,6 +84,7 @@ def _is_failure_to_write(error):
     return isinstance(error, OSError) or (tensorflow is not None and isinstance(error, tensorflow.errors.OpError))
 
 
-def _reason(error):
+def reason(error):
+    """What went wrong, in one line."""
     text = getattr(error, "strerror", None) or getattr(error, "message", None) or str(error)
     return text.strip().splitlines()[0] if text.strip() else type(error).__name__

@@ -55,7 +55,7 @@ def decode(heatmaps, refine="quarter"):
     Args:
         heatmaps: [B,h,w,K].
         refine: "none" gives the pixel of the first maximum; "quarter" moves it a quarter of a pixel
-            towards the larger neighbour in x and in y, unless it is within a pixel of the border.
+            towards the larger neighbour in x and in y where 1 < x < w - 1 and 1 < y < h - 1.
 
     Returns:
         [B,K,3] float32: x and y in heatmap pixels and the score, which is the maximum. Where the
@@ -106,7 +106,7 @@ def flip_back(heatmaps, flip_pairs, shift=True):
 def pck(heatmaps_true, heatmaps_pred, threshold=0.5):
     """Share of keypoints predicted within 5 % of the heatmap's size: the "accuracy" printed in training.
 
-    A keypoint counts if its true maximum lies beyond the first row and column; its distance is
+    A keypoint counts if its true maximum lies beyond the first two rows and columns; its distance is
     divided by a tenth of the heatmap's width and height, and must be below `threshold`.
 
     Args:

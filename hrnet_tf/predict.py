@@ -11,6 +11,7 @@ import tensorflow as tf
 from hrnet_tf import geometry, heatmaps
 from hrnet_tf.data.pipeline import evaluation_dataset, input_error
 from hrnet_tf.data.records import read_image
+from hrnet_tf.errors import InputError
 from hrnet_tf.evaluation import evaluate_coco
 from hrnet_tf.visualize import contact_sheet, draw_keypoints
 
@@ -61,7 +62,7 @@ def predict_people(predict, records, input_size, batch_size, strategy, on_bad_im
         these M people: all but those whose image could not be read.
 
     Raises:
-        InputError: an image cannot be read.
+        InputError: an image cannot be read, or none of them with `on_bad_image`.
     """
     keypoints = np.zeros((len(records), records.skeleton.num_keypoints, 3), np.float32)
     found = np.zeros(len(records), bool)
@@ -75,15 +76,18 @@ def predict_people(predict, records, input_size, batch_size, strategy, on_bad_im
             found[people[people >= 0]] = True
     except tf.errors.OpError as error:
         raise input_error(error) or error from error
+    if not found.any():
+        raise InputError("none of the images can be read")
     keypoints[..., :2] = to_image(keypoints[..., :2], records, input_size)
     return keypoints[found], records.take(found)
 
 
 def to_image(points, records, input_size):
     """Points [N,K,2] of everybody's heatmaps in image pixels."""
-    center, size = geometry.box_to_center_size(records.boxes, input_size[1] / input_size[0])
     heatmap_size = tuple(s // heatmaps.HEATMAP_STRIDE for s in input_size)
-    return geometry.transform_points(points, geometry.affine_matrix(center, size, 0, heatmap_size, inverse=True))
+    return geometry.transform_points(
+        points, geometry.affine_matrix(*records.crops(input_size), 0, heatmap_size, inverse=True)
+    )
 
 
 def evaluate_people(keypoints, records, input_size, annotation_file, results_file=None):
@@ -99,7 +103,7 @@ def evaluate_people(keypoints, records, input_size, annotation_file, results_fil
     Returns:
         {"AP": …}, see `evaluate_coco`.
     """
-    _, size = geometry.box_to_center_size(records.boxes, input_size[1] / input_size[0])
+    _, size = records.crops(input_size)
     return evaluate_coco(
         annotation_file,
         records.image_ids[records.image_index],

@@ -98,7 +98,7 @@ def skeleton_from_category(category, source="annotation file"):
         InputError: `keypoints` is missing or empty, holds a name twice, `skeleton` points outside
             the set, or `sigmas` are not K positive numbers.
     """
-    names = tuple(category.get("keypoints") or ())
+    names = tuple(category["keypoints"]) if isinstance(category.get("keypoints"), list) else ()
     if not names:
         raise InputError(
             f"{source}: category {category.get('name')!r} must list its keypoint names under 'keypoints'. "
@@ -124,8 +124,12 @@ def skeleton_from_category(category, source="annotation file"):
 
 def _limbs(pairs, names, source):
     """0-based limbs of a category's 1-based `skeleton`."""
-    for pair in pairs:
-        if len(pair) != 2 or not all(isinstance(i, int) and 1 <= i <= len(names) for i in pair):
+    for pair in pairs if isinstance(pairs, list | tuple) else [pairs]:
+        if (
+            not isinstance(pair, list | tuple)
+            or len(pair) != 2
+            or not all(isinstance(i, int) and 1 <= i <= len(names) for i in pair)
+        ):
             raise InputError(
                 f"{source}: 'skeleton' must hold pairs of numbers from 1 to {len(names)}. Received: {pair!r}"
             )
@@ -135,6 +139,10 @@ def _limbs(pairs, names, source):
 def _sigmas(sigmas, names, source):
     if sigmas is None:
         return COCO.oks_sigmas if names == COCO.names else (DEFAULT_OKS_SIGMA,) * len(names)
-    if len(sigmas) != len(names) or not all(isinstance(s, int | float) and s > 0 for s in sigmas):
+    if (
+        not isinstance(sigmas, list)
+        or len(sigmas) != len(names)
+        or not all(isinstance(s, int | float) and s > 0 for s in sigmas)
+    ):
         raise InputError(f"{source}: 'sigmas' must be {len(names)} positive numbers. Received: {sigmas!r}")
     return tuple(float(s) for s in sigmas)

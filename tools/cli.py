@@ -14,9 +14,10 @@ from absl import app, flags, logging
 from hrnet_tf.data import coco, pipeline
 from hrnet_tf.data.records import check_images_exist
 from hrnet_tf.errors import InputError
+from hrnet_tf.files import reason
 
 FLAGS = flags.FLAGS
-_FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS)
 # What TensorFlow notes about its own workings is not news; --verbosity=0 shows it.
 FLAGS.set_default("verbosity", logging.WARNING)
 
@@ -32,9 +33,11 @@ def run(main):
         except InputError as error:
             print(f"error: {error}", file=sys.stderr)
         except OSError as error:
-            if error.errno not in _FULL_DISK:
+            if error.errno not in _CANNOT_WRITE:
                 raise
             print(f"error: cannot write {error.filename or 'a file'}: {error.strerror}", file=sys.stderr)
+        except KeyboardInterrupt:
+            return 130
         return 1
 
     app.run(guarded)
@@ -87,7 +90,7 @@ def load_model(path):
     try:
         model = keras.models.load_model(path, compile=False)
     except Exception as error:  # Keras raises many types on a damaged file
-        raise InputError(f"--model {path} cannot be loaded: {str(error).splitlines()[0]}") from error
+        raise InputError(f"--model {path} cannot be loaded: {reason(error)}") from error
     if len(model.inputs) != 1 or len(model.input_shape) != 4 or len(model.output_shape) != 4:
         raise InputError(f"--model {path} is not a pose network (images [B,H,W,3] to heatmaps [B,h,w,K])")
     return model

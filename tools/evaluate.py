@@ -7,11 +7,13 @@ a detector's boxes: published tables use the latter.
 """
 
 import json
+import os
 
 import cli  # first: it quiets TensorFlow
 from absl import flags
 
 from hrnet_tf.data import coco
+from hrnet_tf.errors import InputError
 from hrnet_tf.files import replacing
 from hrnet_tf.predict import evaluate_people, make_predict_function, predict_people, prediction_sheet
 from hrnet_tf.visualize import write_image
@@ -28,6 +30,9 @@ flags.mark_flag_as_required("model")
 
 
 def main():
+    for path in (FLAGS.metrics, FLAGS.results, FLAGS.sheet):
+        if path and not os.path.isdir(os.path.dirname(path) or "."):
+            raise InputError(f"cannot write {path}: its folder does not exist")
     strategy = cli.make_strategy(FLAGS.batch_size)
     with strategy.scope():
         model = cli.load_model(FLAGS.model)

@@ -19,7 +19,9 @@ flags.mark_flags_as_required(["model", "out_dir"])
 def main():
     model = cli.load_model(FLAGS.model)
     _, people = cli.load_people()
-    crops = cli.some_crops(people, model.input_shape[1:3], cli.BadImages())
+    bad_images = cli.BadImages()
+    crops = cli.some_crops(people, model.input_shape[1:3], bad_images)
+    bad_images.report()
     cli.print_exports(*export_all(model, FLAGS.out_dir, crops))
 
 

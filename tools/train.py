@@ -78,6 +78,7 @@ def main():
     num_keypoints = train_people.skeleton.num_keypoints
     strategy = cli.make_strategy(FLAGS.batch_size)
     run = {"model": FLAGS.model, "input_size": FLAGS.input_size, "num_keypoints": num_keypoints}
+    run |= {"num_people": len(train_people), "batch_size": FLAGS.batch_size, "seed": FLAGS.seed}
     claim_work_dir(FLAGS.work_dir, run, FLAGS.resume)
     _write_flags()
 
@@ -89,6 +90,8 @@ def main():
         checkpoint = Checkpoint(FLAGS.work_dir, model, optimizer)
     if FLAGS.resume and checkpoint.restore():
         print(f"resuming after step {checkpoint.step}")
+        if checkpoint.step > FLAGS.epochs * steps_per_epoch(len(train_people), FLAGS.batch_size):
+            raise InputError(f"--epochs={FLAGS.epochs} end before step {checkpoint.step}, which the run has reached")
     print(
         f"{FLAGS.model} {FLAGS.input_size}, {len(train_people)} people to train on, {len(val_people)} "
         f"{'detector' if FLAGS.detections else 'annotated'} boxes to evaluate on, "

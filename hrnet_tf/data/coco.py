@@ -67,7 +67,8 @@ def load_annotations(path, image_dir):
     for annotation in annotations:
         if annotation.get("category_id") != category["id"] or annotation.get("iscrowd", 0):
             continue
-        i = index.get(annotation.get("image_id"))
+        image_id = annotation.get("image_id")
+        i = index.get(image_id) if isinstance(image_id, int) else None
         if i is None:
             raise InputError(
                 f"{path}: annotation {annotation.get('id')} is of an image that is not listed: "

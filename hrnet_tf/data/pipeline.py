@@ -109,10 +109,9 @@ def evaluation_dataset(records, input_size, batch_size, on_bad_image=None):
     return _unsharded(dataset.batch(batch_size, drop_remainder=True))
 
 
-def crop_matrices(records, input_size, inverse=False):
-    """[N,2,3] matrices from image to crop pixels of everybody's plain crop, or back."""
-    center, size = geometry.box_to_center_size(records.boxes, input_size[1] / input_size[0])
-    return geometry.affine_matrix(center, size, 0, input_size, inverse=inverse)
+def crop_matrices(records, input_size):
+    """[N,2,3] matrices from image to crop pixels of everybody's plain crop."""
+    return geometry.affine_matrix(*records.crops(input_size), 0, input_size)
 
 
 def shuffled_people(num_people, batch_size, seed, epoch, step):
@@ -136,7 +135,7 @@ class TrainingCrops:
         self.augmentation = augmentation
         self.seed = seed
         self.on_bad_image = on_bad_image
-        self.center, self.size = geometry.box_to_center_size(records.boxes, input_size[1] / input_size[0])
+        self.center, self.size = records.crops(input_size)
         self.flip_order = flip_order(records.skeleton.flip_pairs, records.skeleton.num_keypoints)
 
     def __call__(self, sample, person):

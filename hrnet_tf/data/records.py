@@ -6,6 +6,7 @@ import os
 import cv2
 import numpy as np
 
+from hrnet_tf import geometry
 from hrnet_tf.errors import InputError
 from hrnet_tf.skeletons import Skeleton
 
@@ -45,6 +46,10 @@ class PersonRecords:
         fields = ("image_index", "boxes", "box_scores", "keypoints", "visible")
         return dataclasses.replace(self, **{name: getattr(self, name)[people] for name in fields})
 
+    def crops(self, input_size):
+        """Centres [N,2] and sizes [N,2] (width, height) of everybody's crop, in image pixels, for crops of (H, W)."""
+        return geometry.box_to_center_size(self.boxes, input_size[1] / input_size[0])
+
     def path(self, person):
         """Path of the image that person number `person` is in."""
         return self.image_paths[self.image_index[person]]
@@ -75,7 +80,10 @@ def read_image(path):
         raise InputError(f"cannot read image {path}: {error.strerror}") from error
     # IMREAD_COLOR converts grey images and drops alpha.
     flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
+    except cv2.error:  # such as a header that claims more pixels than OpenCV takes
+        image = None
     if image is None:
         raise InputError(f"cannot decode image {path}: truncated or not an image ({len(data)} bytes)")
     return image

@@ -6,7 +6,7 @@ import os
 import tensorflow as tf
 
 from hrnet_tf.errors import InputError
-from hrnet_tf.files import read_json, replacing
+from hrnet_tf.files import read_json, reason, replacing
 
 _RUN_FILE = "run.json"
 _CHECKPOINT_DIR = "checkpoints"
@@ -17,7 +17,7 @@ def claim_work_dir(work_dir, run, resume):
 
     Args:
         work_dir: folder of the run.
-        run: dict of what a checkpoint fits: model, input size, number of keypoints.
+        run: dict of what a checkpoint fits: the network, and what batches follow from.
         resume: go on with the run that is there, if one is.
 
     Raises:
@@ -69,10 +69,10 @@ class Checkpoint:
         for name, variable in self._progress.items():
             variable.assign(getattr(self, name))
         try:
-            return self._manager.save(checkpoint_number=self.step)
+            # Numbered by TensorFlow: a number used twice would be written over what is there.
+            self._manager.save()
         except (tf.errors.OpError, OSError) as error:
-            reason = str(getattr(error, "message", error)).splitlines()[0]
-            raise InputError(f"cannot write a checkpoint to {self._manager.directory}: {reason}") from error
+            raise InputError(f"cannot write a checkpoint to {self._manager.directory}: {reason(error)}") from error
 
     def restore(self):
         """Reads the last state, if there is one. Returns whether there was."""
@@ -82,8 +82,9 @@ class Checkpoint:
         try:
             self._checkpoint.restore(path).assert_existing_objects_matched()
         except (tf.errors.OpError, AssertionError, IndexError, ValueError) as error:  # of the reader, on a damaged file
-            reason = str(getattr(error, "message", error)).splitlines()[0]
-            raise InputError(f"cannot resume from {path}: {reason}. Choose another --work_dir to start over") from error
+            raise InputError(
+                f"cannot resume from {path}: {reason(error)}. Choose another --work_dir to start over"
+            ) from error
         for name, variable in self._progress.items():
             setattr(self, name, variable.numpy().item())
         return True

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import math
+import os
 import signal
 import time
 
@@ -70,7 +71,7 @@ class Trainer:
         self._optimizer = getattr(optimizer, "inner_optimizer", optimizer)
         self._evaluate, self._save_best = evaluate, save_best
         self._plan, self._checkpoint = plan, checkpoint
-        self._log = MetricsLog(work_dir, checkpoint.step)
+        self._log = MetricsLog(work_dir, checkpoint.step, checkpoint.evaluated_step)
         self._progress = Progress(checkpoint.step, plan.last_step, plan.epoch_steps, plan.batch_size)
         dataset = make_dataset(checkpoint.step, plan.last_step)
         self._batches = iter(strategy.experimental_distribute_dataset(dataset))
@@ -106,13 +107,12 @@ class Trainer:
             pending.append(self._train_step(*self._next_batch()))
             checkpoint.step += 1
             now = time.monotonic()
-            if now - looked_at > _LOOK_INTERVAL or checkpoint.step == last_step or interruption.requested:
+            if now - looked_at > _LOOK_INTERVAL:
                 self._look(pending)
                 looked_at, pending = now, []
-            if now - self._saved_at > _SAVE_INTERVAL:
-                self._look(pending)
-                pending = []
-                self._save()
+                if now - self._saved_at > _SAVE_INTERVAL:
+                    self._save()
+        self._look(pending)
 
     def _next_batch(self):
         try:
@@ -194,7 +194,8 @@ class _Interruption:
             self.requested = True
             raise KeyboardInterrupt
         self.requested = True
-        print("\nstopping after this step; once more to stop at once", flush=True)
+        # print() could be under way itself when the signal comes
+        os.write(1, b"\nstopping after this step; once more to stop at once\n")
 
     @contextlib.contextmanager
     def at_once(self):

@@ -60,15 +60,15 @@ def format_seconds(seconds):
 class MetricsLog:
     """Metrics by step: one JSON object a line in `metrics.jsonl`, and TensorBoard.
 
-    A resumed run drops what was logged after the step that it goes on from.
+    A resumed run drops from `metrics.jsonl` what was logged after the state that it goes on from.
     """
 
-    def __init__(self, work_dir, first_step):
+    def __init__(self, work_dir, step, evaluated_step):
         path = os.path.join(work_dir, "metrics.jsonl")
         kept = []
         if os.path.exists(path):
             with open(path, encoding="utf-8") as file:
-                kept = [line for line in file if line.endswith("\n") and json.loads(line)["step"] <= first_step]
+                kept = [line for line in file if _is_before(line, step, evaluated_step)]
         with replacing(path) as temporary:
             temporary.write_text("".join(kept), encoding="utf-8")
         self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115 (kept open for the run)
@@ -92,3 +92,12 @@ class MetricsLog:
     def close(self):
         self._file.close()
         self._writer.close()
+
+
+def _is_before(line, step, evaluated_step):
+    """Whether a line of the log is from up to `step`, and from up to `evaluated_step` if of an evaluation."""
+    try:
+        entry = json.loads(line)
+        return entry["step"] <= (evaluated_step if "AP" in entry else step)
+    except (ValueError, KeyError, TypeError):  # the last line of a run that was killed
+        return False

@@ -4,7 +4,6 @@ import keras
 from keras import ops
 
 
-@keras.saving.register_keras_serializable(package="hrnet_tf")
 class WarmupStepDecay(keras.optimizers.schedules.LearningRateSchedule):
     """Linear warm-up, then a constant rate that is multiplied by `factor` at each drop.
 
@@ -23,11 +22,3 @@ class WarmupStepDecay(keras.optimizers.schedules.LearningRateSchedule):
         drops = sum((ops.cast(step >= drop, "float32") for drop in self.drop_steps), ops.zeros(()))
         rate = self.learning_rate * ops.power(self.factor, drops)
         return rate * ops.minimum(1.0, (step + 1) / self.warmup_steps) if self.warmup_steps else rate
-
-    def get_config(self):
-        return {
-            "learning_rate": self.learning_rate,
-            "drop_steps": self.drop_steps,
-            "factor": self.factor,
-            "warmup_steps": self.warmup_steps,
-        }

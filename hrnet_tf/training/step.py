@@ -54,7 +54,7 @@ def make_train_step(strategy, model, optimizer, loss, use_xla):
 
     Returns:
         A tf.function (images, heatmaps, target_weight), possibly per replica, -> loss and PCK, two
-        scalars: means over the global batch.
+        scalars: the mean over the global batch and over the replicas' PCK.
     """
     num_replicas = strategy.num_replicas_in_sync
     scales_loss = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)

@@ -3,7 +3,6 @@
 import json
 import os
 import pathlib
-import shutil
 import subprocess
 import sys
 import zlib
@@ -13,6 +12,7 @@ import numpy as np
 
 from hrnet_tf.data.synthetic.scenes import render_scene
 from hrnet_tf.errors import InputError
+from hrnet_tf.files import replacing
 from hrnet_tf.skeletons import COCO
 
 # Recorded in the annotations; raise it whenever the same seed gives other pictures.
@@ -86,23 +86,17 @@ def _recorded_info(annotation_path):
 
 
 def _write_json(path, content):
-    """Writes a file that is either complete or not there."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f"{path.name}.unfinished-{os.getpid()}")
-    unfinished.write_text(json.dumps(content))
-    unfinished.replace(path)
+    with replacing(path) as unfinished:
+        unfinished.write_text(json.dumps(content))
 
 
 def _render_images(images, split, num_images, seed, processes):
     """Puts a complete folder of images in the place of `images`; returns their records in order."""
-    unfinished = images.with_name(f"{split}.unfinished-{os.getpid()}")
-    unfinished.mkdir(parents=True, exist_ok=True)
-    try:
+    images.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(images) as unfinished:
+        unfinished.mkdir()
         records = _render_shares(unfinished, zlib.crc32(split.encode()), num_images, seed, processes)
-        shutil.rmtree(images, ignore_errors=True)
-        unfinished.rename(images)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
     return sorted(records, key=lambda record: record[0]["id"])
 
 
