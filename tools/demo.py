@@ -18,7 +18,7 @@ from hrnet_tf.errors import InputError
 
 DEMO_DIR = pathlib.Path("demo")
 DATA_DIR, RUN_DIR = DEMO_DIR / "data", DEMO_DIR / "run"
-NUM_IMAGES = {"train": 2800, "val": 240}
+NUM_IMAGES = {"train": 2850, "val": 240}
 SEED = 0
 
 

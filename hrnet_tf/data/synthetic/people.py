@@ -51,7 +51,7 @@ ARMS = {
 }
 ARM_WEIGHTS = (8, 1, 1, 1, 1, 4, 4, 4, 0.5, 1, 0.3, 0.3, 1, 1)
 # What part of the deviations above and below is used: less makes the people easier to learn.
-POSE_VARIATION = 0.6
+POSE_VARIATION = 0.5
 ARM_LIMITS = ((-50, 175), (0, 170), (-90, 100), (0, 145))
 LEGS = {
     "straight": ((0, 5), (4, 3), (8, 8), (4, 4)),

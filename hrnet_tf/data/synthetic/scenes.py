@@ -20,8 +20,8 @@ MIN_SEEN = 0.4
 GROUP_SIZES = (0.7, 0.2, 0.07, 0.03)
 CLOSE_UP_CHANCE = 0.03
 # Chance that a person may stand at, or beyond, the border of the image.
-BORDER_CHANCE = 0.06
-OBSTACLE_CHANCE = 0.1
+BORDER_CHANCE = 0.05
+OBSTACLE_CHANCE = 0.08
 # Backgrounds are out of focus, by this many pixels, and of this contrast.
 BACKGROUND_BLUR = 2.0
 BACKGROUND_CONTRAST = 0.6
