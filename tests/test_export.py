@@ -234,10 +234,10 @@ def test_keypoint_difference_leaves_ties_open():
     # The second keypoint has two maxima, the third two larger neighbours, as far as rounding can tell.
     heatmaps[0, 6, 2, 1], heatmaps[0, 6, 3, 1], heatmaps[0, 7, 2, 1] = 1.0 + 1e-6, 0.5, 0.5
     heatmaps[0, 3, 3, 2] = 0.5 + 1e-6
-    assert export._keypoint_difference(keypoints, heatmaps, 1e-3) < 1e-5
-    assert export._keypoint_difference(keypoints, heatmaps, 1e-8) == 12  # y of 25, not 13
-    assert export._keypoint_difference(keypoints + np.array([1, 0, 0]), heatmaps, 1e-3) == 1
-    assert export._keypoint_difference(keypoints + np.array([0, 0, 0.5]), heatmaps, 1e-3) == pytest.approx(0.5)
+    assert export.check._keypoint_difference(keypoints, heatmaps, 1e-3) < 1e-5
+    assert export.check._keypoint_difference(keypoints, heatmaps, 1e-8) == 12  # y of 25, not 13
+    assert export.check._keypoint_difference(keypoints + np.array([1, 0, 0]), heatmaps, 1e-3) == 1
+    assert export.check._keypoint_difference(keypoints + np.array([0, 0, 0.5]), heatmaps, 1e-3) == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize(
