@@ -37,7 +37,9 @@ def test_people_are_read_in_the_order_of_images(dataset):
 
 def test_images_may_lie_directly_under_the_data_directory(dataset):
     (dataset / "images" / "tiny").rename(dataset / "tiny")
-    check_images_exist(coco.load_split(str(dataset), "tiny"))
+    records = coco.load_split(str(dataset), "tiny")
+    check_images_exist(records)
+    assert records.path(0) == str(dataset / "tiny" / "000000000001.jpg")
 
 
 def test_boxes_are_clipped_as_in_the_reference(tmp_path):
