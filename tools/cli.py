@@ -20,6 +20,7 @@ FLAGS = flags.FLAGS
 _CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS)
 # What TensorFlow notes about its own workings is not news; --verbosity=0 shows it.
 FLAGS.set_default("verbosity", logging.WARNING)
+tf.get_logger().setLevel("WARNING")
 
 
 def run(main):
