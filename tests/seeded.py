@@ -21,13 +21,17 @@ def state_dict(name, seed, init="seeded"):
     init "seeded" makes every tensor random and of a useful size; "normal_0.001" is how the
     reference starts training.
     """
-    with gzip.open(GOLDEN / "state_dicts.json.gz", "rt") as file:
-        shapes = json.load(file)[name]
     draw = _draw_seeded if init == "seeded" else _draw_initial
     return {
         key: np.asarray(draw(np.random.default_rng([seed, zlib.crc32(key.encode())]), key, tuple(shape)), np.float32)
-        for key, shape in shapes.items()
+        for key, shape in state_shapes(name).items()
     }
+
+
+def state_shapes(name):
+    """{parameter name: shape} of a PyTorch state dict."""
+    with gzip.open(GOLDEN / "state_dicts.json.gz", "rt") as file:
+        return json.load(file)[name]
 
 
 def _draw_initial(rng, key, shape):

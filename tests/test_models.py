@@ -9,9 +9,12 @@ import seeded
 import tensorflow as tf
 
 from hrnet_tf import build_model, load_state_dict
-from hrnet_tf.models.hrnet import VARIANTS
+from hrnet_tf.export.keras_file import float32_clone
+from hrnet_tf.models import preprocess
+from hrnet_tf.models.build import MODEL_NAMES
+from hrnet_tf.training.fused import with_fused_batch_norm
 
-SMALL = ["hrnet_w18_small_v1", "hrnet_w18_small_v2"]
+SMALL = ["hrnet_w18_small_v1", "hrnet_w18_small_v2", "pose_resnet18"]
 
 
 def num_trainable(model):
@@ -37,7 +40,7 @@ def test_heatmaps_equal_the_reference(name):
         assert np.linalg.norm(heatmaps - expected) / np.linalg.norm(expected) < 1e-5
 
 
-@pytest.mark.parametrize("name", list(VARIANTS))
+@pytest.mark.parametrize("name", MODEL_NAMES)
 def test_contract_of_every_variant(name):
     model = build_model(name, (64, 96), num_keypoints=5)
     assert model.inputs[0].name == "images" and model.layers[-1].name == "heatmaps"
@@ -74,11 +77,39 @@ def test_refuses_names_and_keypoints():
             build_model("hrnet_w18_small_v1", num_keypoints=number)
 
 
-@pytest.mark.parametrize("dtype", ["mixed_bfloat16", "mixed_float16"])
-def test_mixed_precision_keeps_input_and_heatmaps_in_float32(dtype):
+@pytest.mark.parametrize("order", ["", "RGB", "grb", None, ["rgb"]])
+def test_refuses_channel_orders(order):
+    with pytest.raises(ValueError, match=r"`channel_order` must be one of rgb, bgr. Received: "):
+        build_model("hrnet_w18_small_v1", (64, 64), channel_order=order)
+
+
+def test_bgr_normalises_as_if_images_were_in_that_order(tmp_path):
+    images = seeded.images(0, 1, 64, 64)
+    mean, std = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
+    for order, is_bgr in (("rgb", False), ("bgr", True)):
+        inputs = keras.Input((64, 64, 3), name="images")
+        model = keras.Model(inputs, preprocess.normalize(inputs, order))
+        as_fed = slice(None, None, -1 if is_bgr else 1)
+        expected = (images[..., as_fed] / 255 - mean) / std
+        np.testing.assert_allclose(np.asarray(model(images))[..., as_fed], expected, atol=1e-5)
+        model.save(tmp_path / "model.keras")
+        copies = with_fused_batch_norm(model), float32_clone(model), keras.models.load_model(tmp_path / "model.keras")
+        whole = build_model("hrnet_w18_small_v1", (64, 64), channel_order=order)
+        assert [preprocess.is_bgr(m) for m in (model, *copies, whole)] == [is_bgr] * 5
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype"),
+    [
+        ("hrnet_w18_small_v1", "mixed_bfloat16"),
+        ("hrnet_w18_small_v1", "mixed_float16"),
+        ("pose_resnet18", "mixed_bfloat16"),
+    ],
+)
+def test_mixed_precision_keeps_input_and_heatmaps_in_float32(name, dtype):
     keras.utils.set_random_seed(0)
-    model = build_model("hrnet_w18_small_v1", (64, 64), dtype=dtype)
-    exact = build_model("hrnet_w18_small_v1", (64, 64))
+    model = build_model(name, (64, 64), dtype=dtype)
+    exact = build_model(name, (64, 64))
     weights = [np.random.default_rng(i).normal(0, 1 / np.sqrt(max(1, w[..., 0].size)), w.shape) if w.ndim == 4 else w
                for i, w in enumerate(model.get_weights())]  # fmt: skip
     model.set_weights(weights)

@@ -53,6 +53,24 @@ def conv_bn(x, filters, kernel_size, conv_name, bn_name, *, strides=1, use_relu=
     return relu(x, f"{bn_name}_relu", dtype=dtype) if use_relu else x
 
 
+def deconv_bn(x, filters, conv_name, bn_name, *, dtype=None):
+    """4x4 stride-2 transposed convolution, batch normalisation and ReLU, [B,h,w,C] -> [B,2h,2w,filters].
+
+    "same" cuts one row and column off every side of the (2h+2, 2w+2), as PyTorch's padding of 1 does.
+    """
+    x = layers.Conv2DTranspose(
+        filters,
+        4,
+        strides=2,
+        padding="same",
+        use_bias=False,
+        kernel_initializer=keras.initializers.RandomNormal(stddev=INITIAL_STDDEV),
+        dtype=dtype,
+        name=conv_name,
+    )(x)
+    return relu(batch_norm(x, bn_name, dtype=dtype), f"{bn_name}_relu", dtype=dtype)
+
+
 def basic_block(x, filters, name, *, strides=1, dtype=None):
     """Two 3x3 convolutions and a shortcut (He et al. 2016, figure 5 left), [B,h,w,C] -> [B,h/s,w/s,filters]."""
     y = conv_bn(x, filters, 3, f"{name}_conv1", f"{name}_bn1", strides=strides, use_relu=True, dtype=dtype)

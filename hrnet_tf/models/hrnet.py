@@ -3,22 +3,14 @@
 Sun et al., "Deep High-Resolution Representation Learning for Human Pose Estimation", CVPR 2019.
 Imports keras alone, so that the network runs on every Keras backend.
 
-Shape legend: B batch, H and W input, h = H/4 and w = W/4 heatmap, C channels, K keypoints.
+Shape legend: B batch, H and W input, h = H/4 and w = W/4 heatmap, C channels.
 """
 
 import dataclasses
 
-import keras
 from keras import layers
 
 from hrnet_tf.models import blocks
-
-# Of ImageNet, for RGB from 0 to 1; what the published weights were trained with.
-IMAGE_MEAN = (0.485, 0.456, 0.406)
-IMAGE_STD = (0.229, 0.224, 0.225)
-# The deepest branch is at 1/32.
-SIZE_DIVISOR = 32
-HEATMAP_STRIDE = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,39 +33,9 @@ VARIANTS = {
 }
 
 
-def build_model(name, input_size=(256, 192), num_keypoints=17, dtype="float32"):
-    """Builds a pose network as a Functional model of stock Keras layers.
-
-    The input "images" is [B,H,W,3], RGB from 0 to 255 (uint8 or float); normalisation is the
-    model's first layer. The output "heatmaps" is [B,H/4,W/4,K], float32 whatever `dtype` is.
-
-    Args:
-        name: one of `hrnet_tf.models.hrnet.VARIANTS`.
-        input_size: (height, width) in pixels, multiples of 32.
-        num_keypoints: K, at least 1.
-        dtype: Keras dtype policy of the layers between normalisation and heatmaps, such as
-            "float32" or "mixed_bfloat16".
-
-    Returns:
-        An uncompiled `keras.Model` with freshly initialised weights.
-
-    Raises:
-        ValueError: an unknown name, a size that is not a multiple of 32, or no keypoints.
-    """
-    if name not in VARIANTS:
-        raise ValueError(f"`name` must be one of {', '.join(VARIANTS)}. Received: {name!r}")
-    height, width = check_input_size(input_size)
-    if isinstance(num_keypoints, bool) or not isinstance(num_keypoints, int) or num_keypoints < 1:
-        raise ValueError(f"`num_keypoints` must be a positive integer. Received: {num_keypoints!r}")
+def features(x, name, dtype):
+    """The network `name` between normalisation and final layer, [B,H,W,3] -> [B,h,w,C]."""
     variant = VARIANTS[name]
-
-    images = keras.Input((height, width, 3), name="images")
-    x = layers.Rescaling(
-        scale=[1 / (255 * std) for std in IMAGE_STD],
-        offset=[-mean / std for mean, std in zip(IMAGE_MEAN, IMAGE_STD, strict=True)],
-        dtype="float32",
-        name="normalize",
-    )(images)
     x = blocks.conv_bn(x, 64, 3, "conv1", "bn1", strides=2, use_relu=True, dtype=dtype)
     x = blocks.conv_bn(x, 64, 3, "conv2", "bn2", strides=2, use_relu=True, dtype=dtype)  # [B,h,w,64]
     for i in range(variant.layer1_blocks):
@@ -86,21 +48,7 @@ def build_model(name, input_size=(256, 192), num_keypoints=17, dtype="float32"):
         for module in range(num_modules):
             last = stage == 4 and module == num_modules - 1
             branches = hr_module(branches, variant.num_blocks, f"stage{stage}_{module}", dtype, single_output=last)
-
-    x = blocks.conv(branches[0], num_keypoints, 1, "final_layer", use_bias=True, dtype="float32")
-    heatmaps = layers.Identity(dtype="float32", name="heatmaps")(x)  # [B,h,w,K]
-    return keras.Model(images, heatmaps, name=name)
-
-
-def check_input_size(input_size):
-    """Returns `input_size` as two integers, or raises ValueError if a network cannot take it."""
-    size = tuple(input_size)
-    if len(size) != 2 or any(int(s) != s or s < SIZE_DIVISOR or s % SIZE_DIVISOR for s in size):
-        raise ValueError(
-            f"`input_size` must be (height, width) in pixels, both positive multiples of {SIZE_DIVISOR}. "
-            f"Received: {input_size!r}"
-        )
-    return int(size[0]), int(size[1])
+    return branches[0]
 
 
 def transition(branches, widths, name, dtype):

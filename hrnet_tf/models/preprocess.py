@@ -1,0 +1,39 @@
+"""Normalisation, the first layer of every network, so that all of them take RGB from 0 to 255."""
+
+import numpy as np
+from keras import layers
+
+# Of ImageNet, for RGB from 0 to 1; what the published weights were trained with.
+IMAGE_MEAN = (0.485, 0.456, 0.406)
+IMAGE_STD = (0.229, 0.224, 0.225)
+CHANNEL_ORDERS = ("rgb", "bgr")
+LAYER_NAME = "normalize"
+
+
+def normalize(images, channel_order):
+    """RGB from 0 to 255 in, means of 0 and deviations of 1 out, [B,H,W,3] float32 whatever the images are.
+
+    Args:
+        images: [B,H,W,3], RGB whatever `channel_order` is.
+        channel_order: "rgb", or "bgr" to normalise as a network does that is fed BGR and applies mean and
+            deviation in RGB's order all the same: blue with those of red, red with those of blue. Channels
+            stay where they are; for such a network's weights, see `load_state_dict`.
+
+    Raises:
+        ValueError: another channel order.
+    """
+    if channel_order not in CHANNEL_ORDERS:
+        raise ValueError(f"`channel_order` must be one of {', '.join(CHANNEL_ORDERS)}. Received: {channel_order!r}")
+    mean, std = (values[::-1] if channel_order == "bgr" else values for values in (IMAGE_MEAN, IMAGE_STD))
+    return layers.Rescaling(
+        scale=[1 / (255 * s) for s in std],
+        offset=[-m / s for m, s in zip(mean, std, strict=True)],
+        dtype="float32",
+        name=LAYER_NAME,
+    )(images)
+
+
+def is_bgr(model):
+    """Whether `model`, built or loaded from a file, normalises as channel order "bgr" does."""
+    deviations = 1 / (255 * np.asarray(model.get_layer(LAYER_NAME).scale))
+    return bool(np.allclose(deviations, IMAGE_STD[::-1], rtol=1e-4))
