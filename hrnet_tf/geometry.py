@@ -33,11 +33,15 @@ def box_to_center_size(boxes_xywh, aspect_ratio, padding=BOX_PADDING):
     return center.astype(np.float32), size.astype(np.float32)
 
 
-def affine_matrix(center, size, rotation_deg, output_size, inverse=False):
+def affine_matrix(center, size, rotation_deg, output_size, inverse=False, align_corners=False):
     """Matrices from image pixels to crop pixels, or back.
 
     The scale follows from the widths alone; the middle of the crop is (w/2, h/2). With a positive
     angle the crop frame turns clockwise in the image, so its content appears turned the other way.
+
+    With `align_corners`, as in UDP (Huang et al., CVPR 2020; their code counts angles the other
+    way), the box's corners are the centres of the crop's corner pixels: the scales are
+    (w - 1) / width in x and (h - 1) / height in y, the middle is ((w - 1) / 2, (h - 1) / 2).
 
     Args:
         center: [N,2] (x, y) of the crop's middle in the image.
@@ -45,6 +49,7 @@ def affine_matrix(center, size, rotation_deg, output_size, inverse=False):
         rotation_deg: [N] or a scalar, degrees.
         output_size: (h, w) of the crop in its own pixels.
         inverse: from crop to image instead.
+        align_corners: crop as UDP does.
 
     Returns:
         [N,2,3] float32, to be applied to column vectors (x, y, 1).
@@ -52,12 +57,17 @@ def affine_matrix(center, size, rotation_deg, output_size, inverse=False):
     center = np.asarray(center, np.float64)
     height, width = output_size
     angle = np.deg2rad(np.broadcast_to(np.asarray(rotation_deg, np.float64), center.shape[:-1]))
-    scale = width / np.asarray(size, np.float64)[..., 0]
-    source, target = center, np.broadcast_to((width / 2, height / 2), center.shape)
+    cos, sin = np.cos(angle), np.sin(angle)
+    rotation = np.stack([np.stack([cos, sin], -1), np.stack([-sin, cos], -1)], -2)  # [N,2,2]
+    size = np.asarray(size, np.float64)
+    extent = np.array([width - 1, height - 1] if align_corners else [width, height])
+    scale = extent / size if align_corners else extent[0] / size[..., :1]
+    source, target = center, np.broadcast_to(extent / 2, center.shape)
     if inverse:
-        angle, scale, source, target = -angle, 1 / scale, target, source
-    cos, sin = scale * np.cos(angle), scale * np.sin(angle)
-    linear = np.stack([np.stack([cos, sin], -1), np.stack([-sin, cos], -1)], -2)  # [N,2,2]
+        linear = np.swapaxes(rotation, -1, -2) / scale[..., None, :]
+        source, target = target, source
+    else:
+        linear = scale[..., None] * rotation
     offset = target - np.einsum("...ij,...j->...i", linear, source)
     return np.concatenate([linear, offset[..., None]], -1).astype(np.float32)
 

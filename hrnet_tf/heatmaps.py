@@ -6,83 +6,210 @@ tf.data pipeline, in a compiled step and inside an exported model.
 Shape legend: B batch, H and W crop, h = H/4 and w = W/4 heatmap, K keypoints.
 """
 
+import dataclasses
+
+import numpy as np
 import tensorflow as tf
 
-from hrnet_tf.models.hrnet import HEATMAP_STRIDE
+from hrnet_tf.models.build import HEATMAP_STRIDE
 from hrnet_tf.skeletons import flip_order
 
-REFINEMENTS = ("none", "quarter")
+REFINEMENTS = ("none", "quarter", "dark", "udp")
+
+# The published sigmas, 2 at 256x192 and 3 at 384x288, are the heatmap's height divided by this.
+_HEIGHT_PER_SIGMA = 32
 
 
-def encode(keypoints, visible, input_size, sigma):
-    """Gaussian heatmaps of keypoints, as in the reference ("MSRA" encoding).
+@dataclasses.dataclass(frozen=True)
+class Codec:
+    """What training, evaluation, prediction and export of a network have to agree on.
 
-    A heatmap's peak of 1 is at the heatmap pixel nearest the keypoint (rounded as
-    int(x / 4 + 0.5), towards zero), and the Gaussian ends 3 sigma away, in a square. A keypoint
-    whose square lies outside the map has an empty heatmap and weight 0.
+    Attributes:
+        refine: how maxima of heatmaps become keypoints, one of `REFINEMENTS`.
+        flip_shift: whether the flip test moves the mirrored crop's heatmaps by a column.
+        align_corners: whether sizes of crops and heatmaps count the steps between pixels, one less
+            than the pixels, so that the corner pixels of a crop and its heatmap coincide.
+    """
+
+    refine: str
+    flip_shift: bool
+    align_corners: bool
+
+
+# msra: Xiao et al., "Simple Baselines for Human Pose Estimation and Tracking", ECCV 2018.
+# dark: Zhang et al., "Distribution-Aware Coordinate Representation for Human Pose Estimation", CVPR 2020.
+# udp: Huang et al., "The Devil is in the Details: Delving into Unbiased Data Processing for Human
+#   Pose Estimation", CVPR 2020; with Gaussian heatmaps.
+CODECS = {
+    "msra": Codec(refine="quarter", flip_shift=True, align_corners=False),
+    "dark": Codec(refine="dark", flip_shift=True, align_corners=False),
+    "udp": Codec(refine="udp", flip_shift=False, align_corners=True),
+}
+
+
+def get_codec(name):
+    """The `Codec` of a name in `CODECS`, or ValueError."""
+    if name not in CODECS:
+        raise ValueError(f"`codec` must be one of {', '.join(CODECS)}. Received: {name!r}")
+    return CODECS[name]
+
+
+def crop_pixels(input_size, codec="msra"):
+    """(x, y) crop pixels from one heatmap pixel to the next, for crops of (H, W)."""
+    height, width = input_size
+    if get_codec(codec).align_corners:
+        return tuple((size - 1) / (size // HEATMAP_STRIDE - 1) for size in (width, height))
+    return HEATMAP_STRIDE, HEATMAP_STRIDE
+
+
+def encode(keypoints, visible, input_size, sigma, codec="msra"):
+    """Gaussian heatmaps of keypoints, with a peak of 1.
+
+    "msra" is the reference's encoding: the peak is at the heatmap pixel nearest the keypoint
+    (rounded as int(x / 4 + 0.5), towards zero), and the Gaussian ends 3 sigma away, in a square.
+    "udp" has the same square, but the Gaussian in it is centred on the keypoint itself. "dark" is
+    centred there too, and does not end. A keypoint whose square lies outside the map has an empty
+    heatmap and weight 0.
 
     Args:
         keypoints: [B,K,2] (x, y) in crop pixels.
         visible: [B,K] 0 or 1, whether a keypoint is annotated.
         input_size: (H, W) in pixels.
         sigma: standard deviation in heatmap pixels: 2 for 256x192, 3 for 384x288.
+        codec: a name in `CODECS`.
 
     Returns:
         heatmaps [B,h,w,K] and target_weight [B,K], float32.
+
+    Raises:
+        ValueError: an unknown `codec`.
     """
+    stride = tf.constant(crop_pixels(input_size, codec), tf.float32)
     height, width = (s // HEATMAP_STRIDE for s in input_size)
     visible = tf.cast(visible, tf.float32)
-    center = tf.cast(tf.cast(keypoints / HEATMAP_STRIDE + 0.5, tf.int32), tf.float32)  # [B,K,2]
+    position = tf.cast(keypoints, tf.float32) / stride  # [B,K,2] heatmap pixels
+    nearest = tf.cast(tf.cast(position + 0.5, tf.int32), tf.float32)
+    peak = nearest if codec == "msra" else position
+    middle = position if codec == "dark" else nearest  # of the square
     radius = 3.0 * sigma
     size = tf.constant([width, height], tf.float32)
-    inside = tf.reduce_all((center - radius < size) & (center + radius + 1 >= 0), axis=-1)
+    inside = tf.reduce_all((middle - radius < size) & (middle + radius + 1 >= 0), axis=-1)
     target_weight = tf.where(inside, visible, 0.0)
 
-    def profile(position, length):  # [B,K] -> [B,length,K], one axis of the separable Gaussian
-        distance = tf.range(length, dtype=tf.float32)[None, :, None] - position[:, None, :]
-        gaussian = tf.exp(-tf.square(distance) / (2.0 * sigma**2))
-        return tf.where(tf.abs(distance) <= radius, gaussian, 0.0)
+    def profile(axis, length):  # -> [B,length,K], one axis of the separable Gaussian
+        pixels = tf.range(length, dtype=tf.float32)[None, :, None]
+        gaussian = tf.exp(-tf.square(pixels - peak[:, None, :, axis]) / (2.0 * sigma**2))
+        if codec == "dark":
+            return gaussian
+        return tf.where(tf.abs(pixels - middle[:, None, :, axis]) <= radius, gaussian, 0.0)
 
     drawn = tf.where(target_weight > 0.5, 1.0, 0.0)[:, None, :]
-    rows = profile(center[..., 1], height) * drawn
-    columns = profile(center[..., 0], width)
+    rows, columns = profile(1, height) * drawn, profile(0, width)
     return rows[:, :, None, :] * columns[:, None, :, :], target_weight
 
 
-def decode(heatmaps, refine="quarter"):
+def decode(heatmaps, refine="quarter", sigma=None):
     """Keypoints of the heatmaps' maxima.
 
     Args:
         heatmaps: [B,h,w,K].
         refine: "none" gives the pixel of the first maximum; "quarter" moves it a quarter of a pixel
-            towards the larger neighbour in x and in y where 1 < x < w - 1 and 1 < y < h - 1.
+            towards the larger neighbour in x and in y where 1 < x < w - 1 and 1 < y < h - 1; "dark"
+            and "udp" move it to the maximum of a parabola through the logarithm of the blurred
+            heatmap, "dark" where 1 < x < w - 2 and 1 < y < h - 2, "udp" everywhere.
+        sigma: of the heatmaps, in their pixels, for the blur of "dark" and "udp": the kernel has
+            11 pixels for 2 and 17 for 3. By default h / 32, the published sigma for that size.
 
     Returns:
         [B,K,3] float32: x and y in heatmap pixels and the score, which is the maximum. Where the
-        maximum is not positive, x = y = 0 (before refinement, which such a point never gets).
+        maximum is not positive, x = y = 0.
 
     Raises:
         ValueError: an unknown `refine`.
     """
     if refine not in REFINEMENTS:
         raise ValueError(f"`refine` must be one of {', '.join(REFINEMENTS)}. Received: {refine!r}")
-    heatmaps = tf.convert_to_tensor(heatmaps, tf.float32)
-    height, width, num_keypoints = heatmaps.shape[1:]
-    flat = tf.transpose(tf.reshape(heatmaps, [-1, height * width, num_keypoints]), [0, 2, 1])  # [B,K,hw]
+    heatmaps = tf.transpose(tf.convert_to_tensor(heatmaps, tf.float32), [0, 3, 1, 2])  # [B,K,h,w]
+    num_keypoints, height, width = heatmaps.shape[1:]
+    flat = tf.reshape(heatmaps, [-1, num_keypoints, height * width])
     score = tf.reduce_max(flat, axis=-1)
     index = tf.where(score > 0, tf.argmax(flat, axis=-1, output_type=tf.int32), 0)  # [B,K]
     x, y = index % width, index // width
     point = tf.cast(tf.stack([x, y], -1), tf.float32)
     if refine == "quarter":
-        interior = (x > 1) & (x < width - 1) & (y > 1) & (y < height - 1)
-        # Where the point is not interior, any valid index will do: the result is not used.
-        safe = tf.where(interior, index, width + 1)
-        right, left, below, above = (
-            tf.gather(flat, safe + step, axis=-1, batch_dims=2) for step in (1, -1, width, -width)
-        )
-        towards = tf.sign(tf.stack([right - left, below - above], -1))
-        point += 0.25 * tf.where(interior[..., None], towards, 0.0)
+        point += _quarter_step(heatmaps, x, y)
+    elif refine != "none":
+        step = _taylor_step(_log_blurred(heatmaps, sigma or height / _HEIGHT_PER_SIGMA, refine), x, y, refine)
+        point += tf.where(score[..., None] > 0, step, 0.0)
     return tf.concat([point, score[..., None]], axis=-1)
+
+
+def _neighbours(maps, x, y, steps):
+    """Values [B,K] of maps [B,K,h,w] at (x, y) [B,K] plus each of `steps`, on the border for those beyond it."""
+    num_keypoints, height, width = maps.shape[1:]
+    dx, dy = np.transpose(steps).astype(np.int32)
+    columns = tf.clip_by_value(x[..., None] + dx, 0, width - 1)
+    rows = tf.clip_by_value(y[..., None] + dy, 0, height - 1)
+    flat = tf.reshape(maps, [-1, num_keypoints, height * width])
+    return tf.unstack(tf.gather(flat, rows * width + columns, axis=-1, batch_dims=2), axis=-1)
+
+
+def _interior(maps, x, y, margin):
+    """[B,K] whether 1 < x < w - margin and 1 < y < h - margin."""
+    height, width = maps.shape[2:]
+    return (x > 1) & (x < width - margin) & (y > 1) & (y < height - margin)
+
+
+def _quarter_step(maps, x, y):
+    """[B,K,2] a quarter of a pixel from (x, y) towards the larger neighbours in maps [B,K,h,w]."""
+    right, left, below, above = _neighbours(maps, x, y, [(1, 0), (-1, 0), (0, 1), (0, -1)])
+    towards = tf.sign(tf.stack([right - left, below - above], -1))
+    return 0.25 * tf.where(_interior(maps, x, y, 1)[..., None], towards, 0.0)
+
+
+def _log_blurred(maps, sigma, refine):
+    """Logarithm of maps [B,K,h,w] after a Gaussian blur which keeps each map's maximum; float64.
+
+    In float64, because GPUs multiply float32 matrices with 10 bits of mantissa by default.
+    """
+    # OpenCV's rule for a kernel's size and standard deviation, from which 11 and 17 pixels come.
+    radius = max(1, round((sigma - 0.8) / 0.3 + 1))
+    sigma = 0.3 * (radius - 1) + 0.8
+    maps = tf.cast(maps, tf.float64)
+    weight_sum = np.exp(-(np.arange(-radius, radius + 1) ** 2) / (2 * sigma**2)).sum()
+
+    def blur_matrix(length):  # the convolution along an axis, zero beyond the map
+        distance = np.subtract.outer(np.arange(length), np.arange(length))
+        return np.where(np.abs(distance) <= radius, np.exp(-(distance**2) / (2 * sigma**2)) / weight_sum, 0)
+
+    height, width = maps.shape[2:]
+    blurred = blur_matrix(height) @ maps @ blur_matrix(width)
+    largest, blurred_largest = (tf.reduce_max(m, axis=[2, 3], keepdims=True) for m in (maps, blurred))
+    blurred *= tf.math.divide_no_nan(largest, blurred_largest)
+    smallest, largest = (1e-10, np.inf) if refine == "dark" else (1e-3, 50.0)
+    return tf.math.log(tf.clip_by_value(blurred, smallest, largest))
+
+
+def _taylor_step(maps, x, y, refine):
+    """[B,K,2] step from (x, y) to where the second-order expansion of maps [B,K,h,w] is stationary; float32."""
+    center, right, left, below, above = _neighbours(maps, x, y, [(0, 0), (1, 0), (-1, 0), (0, 1), (0, -1)])
+    dx, dy = 0.5 * (right - left), 0.5 * (below - above)
+    if refine == "dark":
+        right2, left2, below2, above2 = _neighbours(maps, x, y, [(2, 0), (-2, 0), (0, 2), (0, -2)])
+        dxx, dyy = 0.25 * (right2 - 2 * center + left2), 0.25 * (below2 - 2 * center + above2)
+        corners = _neighbours(maps, x, y, [(1, 1), (1, -1), (-1, 1), (-1, -1)])
+        dxy = 0.25 * (corners[0] - corners[1] - corners[2] + corners[3])
+    else:
+        # The reference's guard against a flat map, whose matrix cannot be inverted.
+        epsilon = float(np.finfo(np.float32).eps)
+        dxx, dyy = right - 2 * center + left + epsilon, below - 2 * center + above + epsilon
+        right_below, left_above = _neighbours(maps, x, y, [(1, 1), (-1, -1)])
+        dxy = 0.5 * (right_below - right - below + 2 * center - left - above + left_above)
+    determinant = (dxx * dyy - tf.square(dxy))[..., None]
+    step = tf.math.divide_no_nan(tf.stack([dxy * dy - dyy * dx, dxy * dx - dxx * dy], -1), determinant)
+    if refine == "dark":
+        step = tf.where(_interior(maps, x, y, 2)[..., None], step, 0.0)
+    return tf.cast(step, tf.float32)
 
 
 def flip_back(heatmaps, flip_pairs, shift=True):

@@ -12,11 +12,10 @@ from hrnet_tf import geometry, heatmaps
 from hrnet_tf.data.pipeline import evaluation_dataset, input_error
 from hrnet_tf.data.records import read_image
 from hrnet_tf.errors import InputError
-from hrnet_tf.evaluation import evaluate_coco
 from hrnet_tf.visualize import contact_sheet, draw_keypoints
 
 
-def make_predict_function(strategy, model, flip_pairs=None, use_xla=False):
+def make_predict_function(strategy, model, flip_pairs=None, use_xla=False, codec="msra", refine=None):
     """Builds the function from crops to keypoints.
 
     Args:
@@ -25,19 +24,26 @@ def make_predict_function(strategy, model, flip_pairs=None, use_xla=False):
         flip_pairs: for the flip test: the mirrored crop's heatmaps are mirrored back and averaged
             with the crop's. None leaves it out.
         use_xla: compile it.
+        codec: that the model was trained with, a name in `heatmaps.CODECS`.
+        refine: one of `heatmaps.REFINEMENTS`, instead of the codec's own.
 
     Returns:
         A tf.function: images [B,H,W,3], possibly per replica, -> [B,K,3] likewise, x and y in
         heatmap pixels and score.
+
+    Raises:
+        ValueError: an unknown `codec`.
     """
+    flip_shift = heatmaps.get_codec(codec).flip_shift
+    refine = refine or heatmaps.get_codec(codec).refine
 
     @tf.function(jit_compile=use_xla)
     def predict_replica(images):
         maps = model(images, training=False)
         if flip_pairs is not None:
             mirrored = model(tf.reverse(images, axis=[2]), training=False)
-            maps = 0.5 * (maps + heatmaps.flip_back(mirrored, flip_pairs))
-        return heatmaps.decode(maps)
+            maps = 0.5 * (maps + heatmaps.flip_back(mirrored, flip_pairs, flip_shift))
+        return heatmaps.decode(maps, refine)
 
     @tf.function
     def predict(images):
@@ -46,7 +52,7 @@ def make_predict_function(strategy, model, flip_pairs=None, use_xla=False):
     return predict
 
 
-def predict_people(predict, records, input_size, batch_size, strategy, on_bad_image=None):
+def predict_people(predict, records, input_size, batch_size, strategy, on_bad_image=None, codec="msra"):
     """Keypoints of everybody in `records`, each person predicted once however many replicas there are.
 
     Args:
@@ -56,6 +62,7 @@ def predict_people(predict, records, input_size, batch_size, strategy, on_bad_im
         batch_size: people in a batch, on all replicas together.
         strategy: the one that `predict` was made with.
         on_bad_image: as in `evaluation_dataset`; by default an image that cannot be read ends it.
+        codec: the one that `predict` was made with.
 
     Returns:
         keypoints [M,K,3] float32, x and y in image pixels and score, and the `PersonRecords` of
@@ -66,7 +73,7 @@ def predict_people(predict, records, input_size, batch_size, strategy, on_bad_im
     """
     keypoints = np.zeros((len(records), records.skeleton.num_keypoints, 3), np.float32)
     found = np.zeros(len(records), bool)
-    dataset = evaluation_dataset(records, input_size, batch_size, on_bad_image)
+    dataset = evaluation_dataset(records, input_size, batch_size, on_bad_image, codec)
     try:
         for images, people in strategy.experimental_distribute_dataset(dataset):
             results = strategy.experimental_local_results(predict(images))
@@ -78,41 +85,21 @@ def predict_people(predict, records, input_size, batch_size, strategy, on_bad_im
         raise input_error(error) or error from error
     if not found.any():
         raise InputError("none of the images can be read")
-    keypoints[..., :2] = to_image(keypoints[..., :2], records, input_size)
+    keypoints[..., :2] = to_image(keypoints[..., :2], records, input_size, codec)
     return keypoints[found], records.take(found)
 
 
-def to_image(points, records, input_size):
-    """Points [N,K,2] of everybody's heatmaps in image pixels."""
+def to_image(points, records, input_size, codec="msra"):
+    """Points [N,K,2] of everybody's heatmaps, of crops of (H, W) cut as `codec` does, in image pixels."""
     heatmap_size = tuple(s // heatmaps.HEATMAP_STRIDE for s in input_size)
-    return geometry.transform_points(
-        points, geometry.affine_matrix(*records.crops(input_size), 0, heatmap_size, inverse=True)
+    matrices = geometry.affine_matrix(
+        *records.crops(input_size),
+        0,
+        heatmap_size,
+        inverse=True,
+        align_corners=heatmaps.get_codec(codec).align_corners,
     )
-
-
-def evaluate_people(keypoints, records, input_size, annotation_file, results_file=None):
-    """COCO statistics of predictions for people of a split.
-
-    Args:
-        keypoints: [N,K,3] in image pixels, of `records`.
-        records: `PersonRecords` of N people.
-        input_size: (H, W) of the crops that they were predicted in.
-        annotation_file: of the split.
-        results_file: where to write the predictions in COCO's results format, if anywhere.
-
-    Returns:
-        {"AP": …}, see `evaluate_coco`.
-    """
-    _, size = records.crops(input_size)
-    return evaluate_coco(
-        annotation_file,
-        records.image_ids[records.image_index],
-        keypoints,
-        records.box_scores,
-        size.prod(-1),
-        sigmas=records.skeleton.oks_sigmas,
-        results_file=results_file,
-    )
+    return geometry.transform_points(points, matrices)
 
 
 def prediction_sheet(keypoints, records, num_images=16, columns=4, cell_size=(320, 320)):

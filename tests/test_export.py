@@ -20,7 +20,7 @@ from hrnet_tf import export
 from hrnet_tf.errors import InputError
 from hrnet_tf.export.keras_file import float32_clone
 from hrnet_tf.heatmaps import decode
-from hrnet_tf.models.hrnet import build_model
+from hrnet_tf.models.build import build_model
 
 SIZE = (96, 64)
 NUM_KEYPOINTS = 5
@@ -221,7 +221,7 @@ def test_check_exports_names_what_differs(name, change, model, paths):
 
 
 def test_check_exports_finds_wrong_keypoints(model, tmp_path, monkeypatch):
-    monkeypatch.setattr(export.saved_model, "HEATMAP_STRIDE", 2)
+    monkeypatch.setattr(export.saved_model, "crop_pixels", lambda *_: (2, 2))
     export.export_saved_model(model, tmp_path / "half")
     with pytest.raises(InputError, match=r"'saved_model keypoints' differs from the model by"):
         export.check_exports(model, random_crops(2), saved_model_path=tmp_path / "half")
@@ -250,7 +250,7 @@ def test_check_exports_rejects_crops(crops, model, paths):
 
 def test_failed_check_keeps_older_exports(model, paths, tmp_path, monkeypatch):
     for name in ("saved_model", "onnx"):
-        monkeypatch.setattr(export, f"export_{name}", lambda _, path, name=name: copy(paths[name], path))
+        monkeypatch.setattr(export, f"export_{name}", lambda _, path, *codec, name=name: copy(paths[name], path))
     (tmp_path / "model.keras").write_text("older")
     other = float32_clone(model)
     other.get_layer("final_layer").bias.assign(np.ones(NUM_KEYPOINTS))
@@ -290,7 +290,7 @@ import resource
 from hrnet_tf import export
 from hrnet_tf.errors import InputError
 from hrnet_tf.export.keras_file import float32_clone
-from hrnet_tf.models.hrnet import build_model
+from hrnet_tf.models.build import build_model
 model = build_model("hrnet_w18_small_v1", (64, 64), 5)
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))
 for write, name in (
@@ -312,7 +312,7 @@ def test_model_spread_over_devices(tmp_path):
     script = """
 import keras, numpy as np, tensorflow as tf
 from hrnet_tf import export
-from hrnet_tf.models.hrnet import build_model
+from hrnet_tf.models.build import build_model
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():

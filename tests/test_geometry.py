@@ -45,6 +45,21 @@ def test_inverse_undoes_and_the_middle_stays():
     np.testing.assert_allclose(middle, np.broadcast_to((96, 128), middle.shape), atol=1e-3)
 
 
+def test_udp_matrices_equal_the_published_ones_over_the_image():
+    golden = seeded.load("dark_udp")
+    corners = np.array([[0, 0], [640, 0], [0, 480], [640, 480]], np.float64)
+    output_size = tuple(golden["udp_output_wh"][::-1])
+    # UDP's code counts angles the other way.
+    arguments = (golden["udp_center"], golden["udp_box_size_px"], -golden["udp_rotation_deg"], output_size)
+    forward = geometry.affine_matrix(*arguments, align_corners=True)
+    expected = geometry.transform_points(corners, golden["udp_warp_matrix"])
+    np.testing.assert_allclose(geometry.transform_points(corners, forward), expected, atol=1e-3)
+    inverse = geometry.affine_matrix(*arguments, inverse=True, align_corners=True)
+    np.testing.assert_allclose(
+        geometry.transform_points(expected, inverse), np.broadcast_to(corners, expected.shape), atol=2e-3
+    )
+
+
 def test_warp_equals_the_reference():
     golden = seeded.load("warp")
     matrices = geometry.affine_matrix(golden["center"], golden["scale"] * 200, golden["rotation_deg"], (128, 96))

@@ -50,7 +50,7 @@ def test_decoding_equals_the_reference():
 
 
 def test_refuses_an_unknown_refinement():
-    with pytest.raises(ValueError, match=r"`refine` must be one of none, quarter. Received: 'half'"):
+    with pytest.raises(ValueError, match=r"`refine` must be one of none, quarter, dark, udp. Received: 'half'"):
         heatmaps.decode(np.zeros((1, 8, 8, 1)), "half")
 
 

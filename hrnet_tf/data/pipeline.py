@@ -17,6 +17,18 @@ from hrnet_tf.data.records import read_image
 from hrnet_tf.errors import InputError
 from hrnet_tf.skeletons import flip_order
 
+# How much more a keypoint of such a name counts in the loss, before squaring: the reference's
+# weights for COCO, the further from the trunk the larger.
+_KEYPOINT_WEIGHTS = {"elbow": 1.2, "knee": 1.2, "wrist": 1.5, "ankle": 1.5}
+
+
+def keypoint_weights_by_name(names):
+    """[K] float32 weights, 1.2 of elbows and knees, 1.5 of wrists and ankles, 1 of the others."""
+    weights = [
+        next((weight for part, weight in _KEYPOINT_WEIGHTS.items() if part in name.lower()), 1.0) for name in names
+    ]
+    return np.array(weights, np.float32)
+
 
 def steps_per_epoch(num_people, batch_size):
     """Batches in which everyone is seen once; the last one is filled up with people of the same epoch."""
@@ -24,7 +36,18 @@ def steps_per_epoch(num_people, batch_size):
 
 
 def training_dataset(
-    records, input_size, batch_size, sigma, augmentation, seed, first_step, last_step, on_bad_image=None
+    records,
+    input_size,
+    batch_size,
+    sigma,
+    augmentation,
+    seed,
+    first_step,
+    last_step,
+    on_bad_image=None,
+    codec="msra",
+    keypoint_weights=None,
+    supervise_absent=False,
 ):
     """Batches of augmented crops with their targets, for steps `first_step` up to `last_step`.
 
@@ -40,13 +63,23 @@ def training_dataset(
         on_bad_image: called with the InputError of an image that cannot be read; somebody else
             takes the person's place then. By default the error ends the iteration
             (as a tf.errors.OpError; see `input_error`).
+        codec: of the crops and targets, a name in `heatmaps.CODECS`.
+        keypoint_weights: [K], by which the target weights of annotated keypoints are multiplied;
+            the loss squares them. None multiplies by 1.
+        supervise_absent: give keypoints that are not annotated or not in the crop an empty target
+            and weight 1 instead of 0, so that the network learns to find nothing there.
 
     Returns:
         tf.data.Dataset of (images [B,H,W,3] uint8 RGB, heatmaps [B,h,w,K] float32,
         target_weight [B,K] float32).
+
+    Raises:
+        ValueError: an unknown `codec`, or not K `keypoint_weights`.
     """
-    crops = TrainingCrops(records, input_size, augmentation, seed, on_bad_image)
+    crops = TrainingCrops(records, input_size, augmentation, seed, on_bad_image, codec)
     num_keypoints = records.skeleton.num_keypoints
+    present_weights = _checked_weights(keypoint_weights, num_keypoints)
+    absent_weight = 1.0 if supervise_absent else 0.0
     epoch_steps = steps_per_epoch(len(records), batch_size)
 
     def people(step):
@@ -66,7 +99,8 @@ def training_dataset(
         )
 
     def add_targets(images, keypoints, visible):
-        return images, *heatmaps.encode(keypoints, visible, input_size, sigma)
+        maps, target_weight = heatmaps.encode(keypoints, visible, input_size, sigma, codec)
+        return images, maps, tf.where(target_weight > 0, target_weight * present_weights, absent_weight)
 
     dataset = tf.data.Dataset.range(first_step, last_step).flat_map(samples)
     dataset = dataset.map(load, num_parallel_calls=tf.data.AUTOTUNE)
@@ -74,7 +108,15 @@ def training_dataset(
     return _unsharded(dataset.map(add_targets, num_parallel_calls=tf.data.AUTOTUNE))
 
 
-def evaluation_dataset(records, input_size, batch_size, on_bad_image=None):
+def _checked_weights(keypoint_weights, num_keypoints):
+    """`keypoint_weights` of `training_dataset` as [K] float32, ones for None."""
+    weights = np.ones(num_keypoints) if keypoint_weights is None else np.asarray(keypoint_weights)
+    if weights.shape != (num_keypoints,):
+        raise ValueError(f"`keypoint_weights` must have shape [{num_keypoints}]. Received: {list(weights.shape)}")
+    return weights.astype(np.float32)
+
+
+def evaluation_dataset(records, input_size, batch_size, on_bad_image=None, codec="msra"):
     """Batches of everybody's crop, each person once and in order.
 
     Args:
@@ -82,12 +124,13 @@ def evaluation_dataset(records, input_size, batch_size, on_bad_image=None):
         input_size: (H, W).
         batch_size: B; the last batch is filled up with black crops.
         on_bad_image: as in `training_dataset`; the crop is black then.
+        codec: of the crops, a name in `heatmaps.CODECS`.
 
     Returns:
         tf.data.Dataset of (images [B,H,W,3] uint8 RGB, person [B] int64: index into `records`, -1
         for a black crop).
     """
-    matrices = crop_matrices(records, input_size)
+    matrices = crop_matrices(records, input_size, codec)
 
     def crop(person):
         if person >= 0:
@@ -109,9 +152,10 @@ def evaluation_dataset(records, input_size, batch_size, on_bad_image=None):
     return _unsharded(dataset.batch(batch_size, drop_remainder=True))
 
 
-def crop_matrices(records, input_size):
-    """[N,2,3] matrices from image to crop pixels of everybody's plain crop."""
-    return geometry.affine_matrix(*records.crops(input_size), 0, input_size)
+def crop_matrices(records, input_size, codec="msra"):
+    """[N,2,3] matrices from image to crop pixels of everybody's plain crop, cut as `codec` does."""
+    align_corners = heatmaps.get_codec(codec).align_corners
+    return geometry.affine_matrix(*records.crops(input_size), 0, input_size, align_corners=align_corners)
 
 
 def shuffled_people(num_people, batch_size, seed, epoch, step):
@@ -129,12 +173,13 @@ def input_error(error):
 class TrainingCrops:
     """Cuts the augmented crop of one training sample; called from the pipeline's threads."""
 
-    def __init__(self, records, input_size, augmentation, seed, on_bad_image=None):
+    def __init__(self, records, input_size, augmentation, seed, on_bad_image=None, codec="msra"):
         self.records = records
         self.input_size = input_size
         self.augmentation = augmentation
         self.seed = seed
         self.on_bad_image = on_bad_image
+        self.align_corners = heatmaps.get_codec(codec).align_corners
         self.center, self.size = records.crops(input_size)
         self.flip_order = flip_order(records.skeleton.flip_pairs, records.skeleton.num_keypoints)
 
@@ -161,7 +206,7 @@ class TrainingCrops:
             matrix = geometry.mirror_matrix(image.shape[1])
             center = geometry.transform_points(center[None], matrix)[0]
             keypoints, visible = keypoints[self.flip_order], visible[self.flip_order]
-        crop = geometry.affine_matrix(center, size, rotation, self.input_size)
+        crop = geometry.affine_matrix(center, size, rotation, self.input_size, align_corners=self.align_corners)
         matrix = geometry.compose(crop, matrix)
         return geometry.warp(image, matrix, self.input_size), geometry.transform_points(keypoints, matrix), visible
 

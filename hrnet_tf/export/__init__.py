@@ -16,13 +16,15 @@ __all__ = ["check_exports", "export_all", "export_keras", "export_onnx", "export
 FILE_NAMES = {"keras": "model.keras", "saved_model": "saved_model", "onnx": "model.onnx"}
 
 
-def export_all(model, out_dir, crops):
+def export_all(model, out_dir, crops, codec="msra", refine=None):
     """Writes `model.keras`, `saved_model/` and `model.onnx`, which replace older ones once all have passed the check.
 
     Args:
         model: Functional model of stock layers, of any dtype policy.
         out_dir: the folder to write them in, made if there is none.
         crops: [N,H,W,3] uint8, on which `check_exports` compares.
+        codec: as in `export_saved_model`.
+        refine: as in `export_saved_model`.
 
     Returns:
         The paths written, {"keras": ..., "saved_model": ..., "onnx": ...}, and the differences that
@@ -36,9 +38,11 @@ def export_all(model, out_dir, crops):
     with _staging_folder(out_dir) as staging:
         staged = {name: Path(staging, path.name) for name, path in paths.items()}
         export_keras(model, staged["keras"])
-        export_saved_model(model, staged["saved_model"])
+        export_saved_model(model, staged["saved_model"], codec, refine)
         export_onnx(model, staged["onnx"])
-        differences = check_exports(model, crops, staged["keras"], staged["saved_model"], staged["onnx"])
+        differences = check_exports(
+            model, crops, staged["keras"], staged["saved_model"], staged["onnx"], codec=codec, refine=refine
+        )
         for name, path in paths.items():
             with replacing(path) as temporary:
                 os.replace(staged[name], temporary)

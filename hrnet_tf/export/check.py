@@ -9,18 +9,30 @@ import tensorflow as tf
 
 from hrnet_tf.errors import InputError
 from hrnet_tf.export.keras_file import float32_clone
-from hrnet_tf.heatmaps import decode
-from hrnet_tf.models.hrnet import HEATMAP_STRIDE
+from hrnet_tf.heatmaps import crop_pixels, decode, get_codec
+from hrnet_tf.models.build import HEATMAP_STRIDE
 
 BATCH_SIZE = 8
+# More than what two runs of one network differ by, relative to its largest output.
+_ROUNDING = 1e-5
 
 
-def check_exports(model, crops, keras_path=None, saved_model_path=None, onnx_path=None, tolerance=1e-3):
+def check_exports(
+    model,
+    crops,
+    keras_path=None,
+    saved_model_path=None,
+    onnx_path=None,
+    tolerance=1e-3,
+    codec="msra",
+    refine=None,
+):
     """Runs exports on `crops` and compares them with `model` in float32.
 
     Heatmaps are compared in full, and so are the scores of the SavedModel's keypoints. Positions are
-    compared where no change of the heatmaps within `tolerance` could move them: of two equal maxima,
-    rounding decides which one is the keypoint.
+    compared, with those of the SavedModel's own heatmaps, where no change of the heatmaps within
+    `tolerance` could move them to another pixel or quarter: of two equal maxima, rounding decides
+    which one is the keypoint.
 
     Args:
         model: the Functional model that was exported.
@@ -29,6 +41,8 @@ def check_exports(model, crops, keras_path=None, saved_model_path=None, onnx_pat
         saved_model_path: a SavedModel folder to compare, if any.
         onnx_path: an ONNX file to compare, if any.
         tolerance: largest difference allowed, in heatmap values and in crop pixels.
+        codec: that the SavedModel was exported with.
+        refine: that the SavedModel was exported with.
 
     Returns:
         The largest absolute difference by name: "keras", "saved_model" and "onnx" of the heatmaps,
@@ -45,11 +59,12 @@ def check_exports(model, crops, keras_path=None, saved_model_path=None, onnx_pat
             f"`crops` to check exports on must be [N,{height},{width},3] uint8, at least one. "
             f"Received: {list(crops.shape)} {crops.dtype}"
         )
+    refine = refine or get_codec(codec).refine
     with _without_tensor_float_32():
         exports = _load(keras_path, saved_model_path, onnx_path)
         run_model = _keras_function(float32_clone(model))
         batches = np.split(crops, range(BATCH_SIZE, len(crops), BATCH_SIZE))
-        by_batch = [_differences(run_model(images), exports, images, tolerance) for images in batches]
+        by_batch = [_differences(run_model(images), exports, images, tolerance, codec, refine) for images in batches]
     # np.max keeps NaN, max does not.
     differences = {name: float(np.max([batch[name] for batch in by_batch])) for name in exports}
     for name, difference in differences.items():
@@ -93,23 +108,34 @@ def _keras_function(model):
     return lambda images: model(images, training=False).numpy()
 
 
-def _differences(heatmaps, exports, images, tolerance):
+def _differences(heatmaps, exports, images, tolerance, codec, refine):
     """Largest absolute differences between the model's `heatmaps` [B,h,w,K] and the exports, by name."""
     outputs = {name: run(images) for name, run in exports.items()}
     return {
-        name: _keypoint_difference(output, heatmaps, tolerance)
+        name: _keypoint_difference(output, outputs["saved_model"], tolerance, codec, refine)
         if name == "saved_model keypoints"
         else np.max(np.abs(output - heatmaps))
         for name, output in outputs.items()
     }
 
 
-def _keypoint_difference(keypoints, heatmaps, tolerance):
+def _keypoint_difference(keypoints, heatmaps, tolerance, codec="msra", refine="quarter"):
     """Largest difference of `keypoints` [B,K,3] from those of `heatmaps` in score and, where clear, in position."""
-    expected = decode(heatmaps, "quarter").numpy() * [HEATMAP_STRIDE, HEATMAP_STRIDE, 1]
-    difference = np.abs(keypoints - expected)
-    compared = np.stack([_is_clear(heatmaps, tolerance)] * 2 + [np.ones(keypoints.shape[:2], bool)], -1)
-    return np.max(np.where(compared, difference, 0))
+    height, width = heatmaps.shape[1:3]
+    stride = crop_pixels((height * HEATMAP_STRIDE, width * HEATMAP_STRIDE), codec)
+
+    def locate(heatmaps):
+        return decode(heatmaps, refine).numpy() * [*stride, 1]
+
+    expected = locate(heatmaps)
+    clear = _is_clear(heatmaps, tolerance)
+    if refine in ("dark", "udp"):
+        # These move with every value around the maximum, the further the flatter it is.
+        signs = np.random.default_rng(0).choice([-1, 1], heatmaps.shape)
+        rounded = heatmaps + np.float32(_ROUNDING) * np.abs(heatmaps).max() * signs
+        clear &= np.all(np.abs(locate(rounded) - expected)[..., :2] <= tolerance, axis=-1)
+    compared = np.stack([clear, clear, np.ones_like(clear)], -1)
+    return np.max(np.where(compared, np.abs(keypoints - expected), 0))
 
 
 def _is_clear(heatmaps, tolerance):

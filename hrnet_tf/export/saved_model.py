@@ -10,13 +10,12 @@ import tensorflow as tf
 from hrnet_tf.errors import InputError
 from hrnet_tf.export.keras_file import float32_clone
 from hrnet_tf.files import replacing
-from hrnet_tf.heatmaps import decode
-from hrnet_tf.models.hrnet import HEATMAP_STRIDE
+from hrnet_tf.heatmaps import crop_pixels, decode, get_codec
 
 CONTENTS = {"saved_model.pb", "fingerprint.pb", "variables", "assets", "assets.extra"}
 
 
-def export_saved_model(model, path):
+def export_saved_model(model, path, codec="msra", refine=None):
     """Writes a SavedModel folder of stock operations, in float32.
 
     Signatures, both of "images" [B,H,W,3] uint8, RGB:
@@ -26,16 +25,21 @@ def export_saved_model(model, path):
     Args:
         model: Functional model of stock layers, of any dtype policy.
         path: the folder to write; a SavedModel that is there is replaced once the new one is complete.
+        codec: that the model was trained with, a name in `hrnet_tf.heatmaps.CODECS`; crops must be
+            cut as it does.
+        refine: how keypoints are decoded, one of `hrnet_tf.heatmaps.REFINEMENTS`, instead of the
+            codec's own.
 
     Raises:
         InputError: `path` cannot be written, or is a folder of something else.
+        ValueError: an unknown `codec` or `refine`.
     """
     check_replaceable(path)
     model = float32_clone(model)
     # Saving the Keras model itself would store every variable twice.
     module = tf.Module()
     module.variables_of_model = [variable.value for variable in model.variables]
-    signatures = _signatures(model)
+    signatures = _signatures(model, codec, refine or get_codec(codec).refine)
     with replacing(path) as temporary:
         tf.saved_model.save(module, str(temporary), signatures=signatures)
 
@@ -51,8 +55,9 @@ def check_replaceable(path):
         )
 
 
-def _signatures(model):
+def _signatures(model, codec, refine):
     """The functions of `model`, by signature name."""
+    stride = crop_pixels(model.input_shape[1:3], codec)
     images = tf.TensorSpec((None, *model.input_shape[1:]), tf.uint8, name="images")
 
     @tf.function(input_signature=[images])
@@ -62,7 +67,7 @@ def _signatures(model):
     @tf.function(input_signature=[images])
     def keypoints(images):
         # Calling the other signature, not the model, keeps a single copy of the graph.
-        in_heatmap = decode(heatmaps(images)["heatmaps"], "quarter")
-        return {"keypoints": in_heatmap * [HEATMAP_STRIDE, HEATMAP_STRIDE, 1.0]}
+        in_heatmap = decode(heatmaps(images)["heatmaps"], refine)
+        return {"keypoints": in_heatmap * [*stride, 1.0]}
 
     return {"serving_default": keypoints, "heatmaps": heatmaps}

@@ -1,0 +1,308 @@
+"""Codecs: encode, decode, crop and flip test belong together. Golden numbers, and properties from end to end."""
+
+import cv2
+import keras
+import numpy as np
+import pytest
+import seeded
+import tensorflow as tf
+
+from hrnet_tf import export, geometry, heatmaps
+from hrnet_tf.data import coco, pipeline
+from hrnet_tf.data.augment import Augmentation
+from hrnet_tf.data.records import PersonRecords, read_image
+from hrnet_tf.errors import InputError
+from hrnet_tf.predict import make_predict_function, predict_people, to_image
+from hrnet_tf.skeletons import COCO, Skeleton, flip_order
+
+SIZE = (128, 96)
+SUBPIXEL = ("dark", "udp")
+
+
+@pytest.mark.parametrize("codec", SUBPIXEL)
+def test_targets_equal_the_published_ones(codec):
+    golden = seeded.load("dark_udp")
+    keypoints = golden["keypoints_xy_input_px"].astype(np.float32)
+    maps, weight = heatmaps.encode(keypoints, golden["visible"], (256, 192), 2.0, codec)
+    np.testing.assert_array_equal(weight, golden[f"{codec}_target_weight"])
+    expected = seeded.nhwc(golden[f"{codec}_heatmaps_nchw"])
+    np.testing.assert_allclose(maps[: len(expected)], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("codec", SUBPIXEL)
+def test_decoding_equals_the_published_one(codec):
+    golden = seeded.load("dark_udp")
+    maps = seeded.nhwc(golden[f"{codec}_decode_input"])
+    decoded = heatmaps.decode(maps, codec).numpy()
+    # MMPose, whose numbers these are, gives UDP's in units of 1/192 and 1/256 of the crop.
+    unit = [192 / 47, 256 / 63] if codec == "udp" else [4, 4]
+    np.testing.assert_allclose(decoded[..., :2] * unit, golden[f"{codec}_decoded_xy_input_px"], atol=1e-2)
+    np.testing.assert_array_equal(decoded[..., 2], golden[f"{codec}_decoded_score"])
+    compiled = tf.function(lambda maps: heatmaps.decode(maps, codec), jit_compile=True)(tf.constant(maps))
+    np.testing.assert_allclose(compiled, decoded, atol=1e-4)
+
+
+@pytest.mark.parametrize(("sigma", "kernel"), [(2.0, 11), (3.0, 17)])
+def test_blur_is_opencvs_and_keeps_the_maximum(sigma, kernel):
+    maps = np.random.default_rng(0).uniform(0, 1, (2, 3, 24, 18))
+    blurred = np.exp(heatmaps._log_blurred(maps, sigma, "dark"))
+    np.testing.assert_allclose(blurred.max((2, 3)), maps.max((2, 3)))
+    for ours, plain in zip(blurred.reshape(-1, 24, 18), maps.reshape(-1, 24, 18), strict=True):
+        expected = cv2.GaussianBlur(plain, (kernel, kernel), 0, borderType=cv2.BORDER_CONSTANT)
+        np.testing.assert_allclose(ours, expected * plain.max() / expected.max(), rtol=1e-6)
+
+
+def test_sigma_follows_from_the_heatmaps_height():
+    maps = np.random.default_rng(0).uniform(0, 1, (1, 96, 72, 4)) ** 8
+    default, two, three = (heatmaps.decode(maps, "dark", sigma) for sigma in (None, 2.0, 3.0))
+    np.testing.assert_array_equal(default, three)
+    assert np.abs(two - three).max() > 1e-3
+
+
+@pytest.mark.parametrize("refine", SUBPIXEL)
+def test_decoding_of_odd_maps_is_finite_and_scores_the_raw_maximum(refine):
+    rng = np.random.default_rng(0)
+    spike = np.zeros((16, 12))
+    spike[8, 6] = 1e4
+    corner = np.zeros((16, 12))
+    corner[0, 11] = 1e-30
+    odd = [np.zeros((16, 12)), np.full((16, 12), -1.0), np.ones((16, 12)), spike, corner, rng.normal(0, 1, (16, 12))]
+    maps = np.stack(odd, -1)[None].astype(np.float32)
+    decoded = heatmaps.decode(maps, refine, 2.0).numpy()
+    assert np.isfinite(decoded).all()
+    np.testing.assert_array_equal(decoded[..., 2], maps.max((1, 2)))
+    np.testing.assert_array_equal(decoded[0, :2, :2], 0)
+    np.testing.assert_allclose(decoded[0, 3, :2], [6, 8], atol=1e-6)
+    assert not heatmaps.decode(maps[:0], refine).shape[0]
+
+
+def crops_of_people(rng, count):
+    center = rng.uniform(100, 300, (count, 2))
+    width = rng.uniform(60, 300, count)
+    return center, np.stack([width, width * SIZE[0] / SIZE[1]], -1), rng.uniform(-90, 90, count)
+
+
+# The largest error in heatmap pixels: half a pixel of the grid and rounding, or next to none.
+@pytest.mark.parametrize(
+    ("codec", "refine", "largest"), [("msra", "none", 0.5), ("dark", "dark", 0.002), ("udp", "udp", 0.002)]
+)
+def test_from_image_to_heatmap_and_back(codec, refine, largest):
+    rng = np.random.default_rng(0)
+    align_corners = heatmaps.CODECS[codec].align_corners
+    center, size, angle = crops_of_people(rng, 64)
+    heatmap_size = (SIZE[0] // 4, SIZE[1] // 4)
+    # A blur next to the border lacks what is beyond it: points are a kernel's radius away.
+    in_heatmap = rng.uniform(6, np.array(heatmap_size[::-1]) - 7, (64, 17, 2))
+    back = geometry.affine_matrix(center, size, angle, heatmap_size, inverse=True, align_corners=align_corners)
+    points = geometry.transform_points(in_heatmap, back)
+    to_crop = geometry.affine_matrix(center, size, angle, SIZE, align_corners=align_corners)
+    maps, weight = heatmaps.encode(
+        geometry.transform_points(points, to_crop), np.ones((64, 17), np.float32), SIZE, 2.0, codec
+    )
+    assert weight.numpy().all()
+    found = heatmaps.decode(maps, refine, 2.0).numpy()
+    error = np.abs(found[..., :2] - in_heatmap)
+    assert error.max() < largest + 1e-3
+    pixel = (size[:, 0] / heatmap_size[1])[:, None]
+    in_image = np.linalg.norm(geometry.transform_points(found[..., :2], back) - points, axis=-1) / pixel
+    assert in_image.max() < np.sqrt(2) * largest * 1.05 + 2e-3
+
+
+def test_only_udps_grid_is_that_of_the_mirrored_crop():
+    keypoints = np.random.default_rng(0).uniform(24, 70, (8, 17, 2)).astype(np.float32)
+    mirrored = keypoints[:, flip_order(COCO.flip_pairs, 17)] * np.float32([-1, 1]) + np.float32([SIZE[1] - 1, 0])
+    offset = {}
+    for codec in SUBPIXEL:
+        meaning = heatmaps.CODECS[codec]
+        maps, _ = heatmaps.encode(keypoints, np.ones((8, 17)), SIZE, 2.0, codec)
+        of_mirrored, _ = heatmaps.encode(mirrored, np.ones((8, 17)), SIZE, 2.0, codec)
+        back = heatmaps.flip_back(of_mirrored, COCO.flip_pairs, meaning.flip_shift)
+        here, there = (heatmaps.decode(m, meaning.refine, 2.0).numpy()[..., :2] for m in (maps, back))
+        offset[codec] = there - here
+    np.testing.assert_allclose(offset["udp"], 0, atol=1e-3)
+    # One pixel of the crop remains after the shift by a heatmap pixel.
+    np.testing.assert_allclose(offset["dark"][..., 0], 0.25, atol=5e-3)
+    np.testing.assert_allclose(offset["dark"][..., 1], 0, atol=5e-3)
+
+
+def eyes_for_dots(codec, size):
+    """A "network" which finds a red, a green and a blue dot: it looks at the crop where heatmap pixels lie."""
+    step = heatmaps.crop_pixels(size, codec)
+
+    def weights(length, stride):  # [length / 4, length]
+        places = np.arange(length // 4)[:, None] * stride
+        return np.exp(-((np.arange(length) - places) ** 2) / (2 * 8.0**2)).astype(np.float32)
+
+    rows, columns = weights(size[0], step[1]), weights(size[1], step[0])
+
+    def network(images, training):
+        maps = tf.einsum("hH,bHWk,wW->bhwk", rows, tf.cast(images, tf.float32), columns)
+        return maps / tf.reduce_max(maps, axis=(1, 2), keepdims=True)
+
+    return network
+
+
+@pytest.fixture
+def dots(tmp_path):
+    """Three people with a red, a green and a blue dot on them, in an image each."""
+    rng = np.random.default_rng(1)
+    boxes = np.stack(
+        [rng.uniform(20, 40, 3), rng.uniform(20, 40, 3), rng.uniform(60, 100, 3), rng.uniform(90, 130, 3)], -1
+    )
+    keypoints = boxes[:, None, :2] + boxes[:, None, 2:] * rng.uniform(0.25, 0.75, (3, 3, 2))
+    y, x = np.mgrid[:180, :200]
+    paths = []
+    for i, person in enumerate(keypoints):
+        image = [255 * np.exp(-((x - p[0]) ** 2 + (y - p[1]) ** 2) / 8) for p in person]
+        paths.append(str(tmp_path / f"{i}.png"))
+        cv2.imwrite(paths[-1], np.stack(image[::-1], -1).round().astype(np.uint8))
+    return PersonRecords(
+        skeleton=Skeleton(("red", "green", "blue"), (), (), (0.1,) * 3, (0, 1, 2)),
+        image_paths=paths,
+        image_ids=np.arange(3),
+        image_index=np.arange(3, dtype=np.int32),
+        boxes=boxes.astype(np.float32),
+        box_scores=np.ones(3, np.float32),
+        keypoints=keypoints.astype(np.float32),
+        visible=np.ones((3, 3), np.float32),
+    )
+
+
+# Image pixels; a heatmap pixel is about 5 of them.
+@pytest.mark.parametrize(
+    ("codec", "flip_test", "refine", "largest"),
+    [
+        ("msra", False, None, 2.0),
+        ("msra", False, "dark", 0.1),
+        ("dark", False, None, 0.1),
+        ("udp", False, None, 0.1),
+        ("udp", True, None, 0.1),
+        ("udp", True, "none", 4.0),
+    ],
+)
+def test_prediction_finds_dots(dots, codec, flip_test, refine, largest):
+    strategy = tf.distribute.get_strategy()
+    network = eyes_for_dots(codec, SIZE)
+    predict = make_predict_function(strategy, network, () if flip_test else None, codec=codec, refine=refine)
+    keypoints, people = predict_people(predict, dots, SIZE, 2, strategy, codec=codec)
+    assert len(people) == 3
+    error = np.linalg.norm(keypoints[..., :2] - dots.keypoints, axis=-1)
+    assert error.max() < largest
+    if largest > 1:
+        assert error.max() > 0.3  # without refinement to the sub-pixel there is an error to see
+
+
+def test_udps_flip_test_finds_the_same_as_the_crop_and_a_shift_does_not(dots):
+    strategy = tf.distribute.get_strategy()
+    network = eyes_for_dots("udp", SIZE)
+    (images, _) = next(iter(pipeline.evaluation_dataset(dots, SIZE, 3, codec="udp")))
+    plain, flipped = (
+        make_predict_function(strategy, network, pairs, codec="udp")(images).numpy() for pairs in (None, ())
+    )
+    np.testing.assert_allclose(flipped, plain, atol=1e-3)
+    shifted = make_predict_function(strategy, network, (), codec="dark")(images).numpy()
+    assert np.abs(shifted[..., 0] - plain[..., 0]).min() > 0.4
+
+
+@pytest.fixture
+def records(dataset):
+    return coco.load_split(str(dataset), "tiny")
+
+
+def test_udp_crops_reach_to_the_centres_of_their_corner_pixels(records):
+    center, size = records.crops(SIZE)
+    corners = np.stack([center - size / 2, center + size / 2], 1)
+    found = geometry.transform_points(corners, pipeline.crop_matrices(records, SIZE, "udp"))
+    np.testing.assert_allclose(found, np.broadcast_to([[0, 0], [95, 127]], found.shape), atol=1e-3)
+    np.testing.assert_allclose(
+        to_image(np.broadcast_to([[0, 0], [23, 31]], corners.shape), records, SIZE, "udp"), corners, atol=1e-3
+    )
+    images, _ = next(iter(pipeline.evaluation_dataset(records, SIZE, 2, codec="udp")))
+    matrix = pipeline.crop_matrices(records, SIZE, "udp")[1]
+    np.testing.assert_array_equal(images[1], geometry.warp(read_image(records.path(1)), matrix, SIZE))
+    assert not np.array_equal(images[1], next(iter(pipeline.evaluation_dataset(records, SIZE, 2)))[0][1])
+
+
+def first_batch(records, **options):
+    dataset = pipeline.training_dataset(records, SIZE, 8, 2.0, Augmentation(), 3, 0, 1, **options)
+    return [tensor.numpy() for tensor in next(iter(dataset))]
+
+
+@pytest.mark.parametrize("codec", SUBPIXEL)
+def test_training_crops_and_targets_are_the_codecs(records, codec):
+    crops = pipeline.TrainingCrops(records, SIZE, Augmentation(), 3, codec=codec)
+    people = pipeline.shuffled_people(len(records), 8, 3, 0, 0)
+    images, keypoints, visible = (np.array(c) for c in zip(*(crops(i, p) for i, p in enumerate(people)), strict=True))
+    batch = first_batch(records, codec=codec)
+    np.testing.assert_array_equal(batch[0], images)
+    expected = heatmaps.encode(keypoints, visible, SIZE, 2.0, codec)
+    np.testing.assert_allclose(batch[1], expected[0], atol=1e-6)
+    np.testing.assert_array_equal(batch[2], expected[1])
+    plain = first_batch(records)
+    assert np.array_equal(plain[0], batch[0]) == (codec == "dark")
+    assert np.abs(plain[1] - batch[1]).max() > 0.05
+
+
+def test_keypoint_weights_multiply_and_the_absent_are_supervised(records):
+    records.visible[:, 3] = 0
+    records.keypoints[:, 4] = 1e4  # far beyond any crop
+    weights = pipeline.keypoint_weights_by_name(COCO.names)
+    # The reference's table for COCO.
+    expected = [1, 1, 1, 1, 1, 1, 1, 1.2, 1.2, 1.5, 1.5, 1, 1, 1.2, 1.2, 1.5, 1.5]
+    np.testing.assert_array_equal(weights, np.float32(expected))
+    _, plain_maps, plain = first_batch(records)
+    _, _, weighted = first_batch(records, keypoint_weights=weights)
+    np.testing.assert_array_equal(weighted, plain * weights)
+    assert plain.any(0).sum() == 15 and (weighted > 1).any()
+    _, maps, supervised = first_batch(records, keypoint_weights=weights, supervise_absent=True)
+    np.testing.assert_array_equal(supervised, np.where(plain > 0, weighted, 1))
+    np.testing.assert_array_equal(maps, plain_maps)
+    absent = plain == 0
+    assert absent[:, 3:5].sum() >= 8 and not np.moveaxis(maps, -1, 1)[absent].any()
+    with pytest.raises(ValueError, match=r"`keypoint_weights` must have shape \[17\]. Received: \[3\]"):
+        first_batch(records, keypoint_weights=np.ones(3))
+
+
+def test_weights_of_other_keypoint_sets_follow_their_names():
+    names = ("Left_Wrist", "tail", "knee.r", "head_top")
+    np.testing.assert_array_equal(pipeline.keypoint_weights_by_name(names), np.float32([1.5, 1, 1.2, 1]))
+
+
+def test_refuses_an_unknown_codec(records):
+    for call in (
+        lambda: heatmaps.encode(np.zeros((1, 1, 2)), np.ones((1, 1)), SIZE, 2.0, "simcc"),
+        lambda: pipeline.evaluation_dataset(records, SIZE, 2, codec="simcc"),
+        lambda: make_predict_function(tf.distribute.get_strategy(), None, codec="simcc"),
+    ):
+        with pytest.raises(ValueError, match=r"`codec` must be one of msra, dark, udp. Received: 'simcc'"):
+            call()
+
+
+@pytest.fixture(scope="module")
+def model():
+    """The smallest model with a network's input and output: four-pixel averages of the image, in three mixtures."""
+    images = keras.Input((64, 64, 3), name="images")
+    x = keras.layers.AveragePooling2D(8, 4, padding="same")(keras.layers.Rescaling(1 / 255)(images))
+    maps = keras.layers.Conv2D(3, 1, name="heatmaps")(x)
+    model = keras.Model(images, maps)
+    rng = np.random.default_rng(0)
+    model.layers[-1].set_weights([rng.normal(0, 1, (1, 1, 3, 3)), np.zeros(3)])
+    return model
+
+
+@pytest.mark.parametrize("codec", SUBPIXEL)
+def test_saved_models_decode_as_their_codec(codec, model, tmp_path):
+    images = seeded.images(0, 6, 64, 64)
+    images = np.stack([cv2.GaussianBlur(image, (21, 21), 5) for image in images])
+    path = tmp_path / codec
+    export.export_saved_model(model, path, codec)
+    signatures = tf.saved_model.load(str(path)).signatures
+    maps = signatures["heatmaps"](images=images)["heatmaps"]
+    keypoints = signatures["serving_default"](images=images)["keypoints"].numpy()
+    expected = heatmaps.decode(maps, codec).numpy()
+    scale = 63 / 15 if codec == "udp" else 4
+    np.testing.assert_allclose(keypoints, expected * [scale, scale, 1], atol=1e-3)
+    assert export.check_exports(model, images, saved_model_path=path, codec=codec)["saved_model keypoints"] < 1e-3
+    for other in ({"codec": "msra"}, {"codec": codec, "refine": "none"}):
+        with pytest.raises(InputError, match=r"'saved_model keypoints' differs from the model by"):
+            export.check_exports(model, images, saved_model_path=path, **other)
