@@ -1,18 +1,22 @@
 """Keypoint sets: names, left/right pairs, limbs to draw and OKS tolerances.
 
-The one home of the COCO constants; a custom set is read from the category of a COCO-format
+The one home of the COCO and MPII constants; a custom set is read from the category of a COCO-format
 annotation file (`skeleton_from_category`), so that no code is needed for it.
 """
 
 import dataclasses
 
-from hrnet_tf.errors import InputError
+from hrnet_tf.errors import InputError, shown
 
 # Names that put a keypoint below the waist, for half-body augmentation of custom sets.
 _LOWER_BODY_WORDS = ("hip", "thigh", "knee", "shin", "calf", "ankle", "foot", "feet", "heel", "toe")
 
 # Tolerance of a keypoint without a published one: the mean of COCO's 17, to two digits.
 DEFAULT_OKS_SIGMA = 0.062
+# Sigmas are fractions of a person's size: what is beyond these is a mistake, such as pixels.
+MIN_OKS_SIGMA, MAX_OKS_SIGMA = 1e-4, 10
+
+_USE_KEYPOINT_FILE = "Use a keypoint annotation file (person_keypoints_*.json)"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,8 +70,27 @@ COCO = Skeleton(
     upper_body=tuple(range(11)),
 )
 
+_MPII_NAMES = (
+    *("right_ankle", "right_knee", "right_hip", "left_hip", "left_knee", "left_ankle"),
+    *("pelvis", "thorax", "upper_neck", "head_top"),
+    *("right_wrist", "right_elbow", "right_shoulder", "left_shoulder", "left_elbow", "left_wrist"),
+)
+MPII = Skeleton(
+    names=_MPII_NAMES,
+    flip_pairs=((0, 5), (1, 4), (2, 3), (10, 15), (11, 14), (12, 13)),
+    limbs=(
+        *((0, 1), (1, 2), (2, 6), (3, 6), (4, 3), (5, 4), (7, 6), (8, 7), (9, 8)),
+        *((10, 11), (11, 12), (12, 7), (13, 7), (14, 13), (15, 14)),
+    ),
+    # None are published, MPII being scored by PCKh: COCO's for the twelve keypoints that COCO has too.
+    oks_sigmas=tuple(
+        dict(zip(COCO.names, COCO.oks_sigmas, strict=True)).get(name, DEFAULT_OKS_SIGMA) for name in _MPII_NAMES
+    ),
+    upper_body=tuple(range(7, 16)),
+)
 
-def _mirrored(name):
+
+def mirrored_name(name):
     """The name with left and right exchanged, or None where it has no side."""
     for one, other in (("left", "right"), ("Left", "Right"), ("LEFT", "RIGHT")):
         if one in name:
@@ -80,6 +103,23 @@ def _mirrored(name):
         if name.startswith(other):
             return one + name[2:]
     return None
+
+
+def keypoint_category(categories, source="annotation file"):
+    """The keypoint set of an annotation file: the first of its `categories` (dicts) that lists keypoint names.
+
+    Raises:
+        InputError: there is none, or it has no integer `id`.
+    """
+    for category in categories:
+        if category.get("keypoints"):
+            if not isinstance(category.get("id"), int):
+                raise InputError(f"{source}: a category must have an integer 'id'. Received: {shown(category)}")
+            return category
+    raise InputError(
+        f"{source}: a category must list its keypoints. "
+        f"Received: categories {shown([category.get('name') for category in categories])}. {_USE_KEYPOINT_FILE}"
+    )
 
 
 def skeleton_from_category(category, source="annotation file"):
@@ -101,16 +141,16 @@ def skeleton_from_category(category, source="annotation file"):
     names = tuple(category["keypoints"]) if isinstance(category.get("keypoints"), list) else ()
     if not names:
         raise InputError(
-            f"{source}: category {category.get('name')!r} must list its keypoint names under 'keypoints'. "
-            f"Received: {category.get('keypoints')!r}. Use a keypoint annotation file (person_keypoints_*.json)."
+            f"{source}: category {shown(category.get('name'))} must list its keypoint names under 'keypoints'. "
+            f"Received: {shown(category.get('keypoints'))}. {_USE_KEYPOINT_FILE}"
         )
     if not all(isinstance(name, str) for name in names) or len(set(names)) != len(names):
-        raise InputError(f"{source}: keypoint names must be strings, each used once. Received: {list(names)!r}")
+        raise InputError(f"{source}: keypoint names must be strings, each used once. Received: {shown(list(names))}")
     index = {name: i for i, name in enumerate(names)}
     pairs = tuple(
-        (i, index[_mirrored(name)])
+        (i, index[mirrored_name(name)])
         for i, name in enumerate(names)
-        if _mirrored(name) in index and i < index[_mirrored(name)]
+        if mirrored_name(name) in index and i < index[mirrored_name(name)]
     )
     lower = {i for i, name in enumerate(names) if any(word in name.lower() for word in _LOWER_BODY_WORDS)}
     return Skeleton(
@@ -131,7 +171,7 @@ def _limbs(pairs, names, source):
             or not all(isinstance(i, int) and 1 <= i <= len(names) for i in pair)
         ):
             raise InputError(
-                f"{source}: 'skeleton' must hold pairs of numbers from 1 to {len(names)}. Received: {pair!r}"
+                f"{source}: 'skeleton' must hold pairs of numbers from 1 to {len(names)}. Received: {shown(pair)}"
             )
     return tuple((a - 1, b - 1) for a, b in pairs)
 
@@ -142,7 +182,10 @@ def _sigmas(sigmas, names, source):
     if (
         not isinstance(sigmas, list)
         or len(sigmas) != len(names)
-        or not all(isinstance(s, int | float) and s > 0 for s in sigmas)
+        or not all(isinstance(s, int | float) and MIN_OKS_SIGMA <= s <= MAX_OKS_SIGMA for s in sigmas)
     ):
-        raise InputError(f"{source}: 'sigmas' must be {len(names)} positive numbers. Received: {sigmas!r}")
+        raise InputError(
+            f"{source}: 'sigmas' must be {len(names)} positive numbers from {MIN_OKS_SIGMA} to {MAX_OKS_SIGMA}. "
+            f"Received: {shown(sigmas)}"
+        )
     return tuple(float(s) for s in sigmas)
