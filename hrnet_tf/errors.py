@@ -1,5 +1,9 @@
 """The error for input that cannot be used."""
 
+import reprlib
+
+_MAX_SHOWN = 300
+
 
 class InputError(ValueError):
     """Data, files or settings given by the user that cannot be used.
@@ -8,3 +12,9 @@ class InputError(ValueError):
     print that line and exit with code 1; anything else that they raise is a bug and keeps its
     traceback.
     """
+
+
+def shown(value):
+    """A value that was received, for an error: in one line, and cut where it is long or deep."""
+    text = reprlib.repr(value)
+    return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}..."

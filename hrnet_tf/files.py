@@ -1,4 +1,4 @@
-"""Reading JSON, and writing files and folders so that a reader never meets half of one."""
+"""Reading JSON and numbers from it, and writing files and folders so that a reader never meets half of one."""
 
 import contextlib
 import json
@@ -7,7 +7,13 @@ import sys
 import tempfile
 from pathlib import Path
 
-from hrnet_tf.errors import InputError
+import numpy as np
+
+from hrnet_tf.errors import InputError, shown
+
+# What numbers of a file may be at most: coordinates in pixels, areas in square pixels. More is a damaged file.
+MAX_COORDINATE = 1e6
+MAX_AREA = 1e12
 
 
 def read_json(path):
@@ -28,6 +34,19 @@ def read_json(path):
         raise InputError(f"cannot read {path}: {error.strerror}") from error
     except (ValueError, RecursionError) as error:  # JSON and Unicode errors are ValueErrors
         raise InputError(f"{path} is not valid JSON: {error}") from error
+
+
+def json_numbers(values, count, limit=MAX_COORDINATE):
+    """An array [count] float64 of a list of numbers that a JSON file held.
+
+    Raises:
+        ValueError: it is anything else; neither text nor what is beyond ±`limit` is a number.
+    """
+    array = np.array(values)
+    numbers = array.astype(np.float64) if array.dtype.kind in "biuf" else np.full(1, np.nan)
+    if array.shape != (count,) or not (np.abs(numbers) <= limit).all():
+        raise ValueError(f"{count} finite numbers up to {limit:g} are wanted. Received: {shown(values)}")
+    return numbers
 
 
 @contextlib.contextmanager

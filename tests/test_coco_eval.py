@@ -11,7 +11,8 @@ import pytest
 from hrnet_tf import skeletons
 from hrnet_tf.errors import InputError
 from hrnet_tf.evaluation import evaluate_coco
-from hrnet_tf.evaluation.coco import STATISTICS, keypoint_results
+from hrnet_tf.evaluation.coco import STATISTICS, Suppression, keypoint_results
+from hrnet_tf.evaluation.published import published_coco, published_pckh
 
 GOLDEN = json.loads((pathlib.Path(__file__).parent / "golden" / "coco_eval.json").read_text())
 SAMPLE = os.environ.get("HRNET_TF_COCO_SAMPLE")
@@ -114,7 +115,7 @@ def test_sigmas_given_replace_those_of_the_file():
     mild = evaluate(annotations, [1], shifted, sigmas=[1.0] * 5)
     assert (strict["AP"], mild["AP"]) == (0, pytest.approx(1))
     with pytest.raises(InputError, match=r"each of 5 keypoints"):
-        evaluate(annotations, [1], shifted, sigmas=[0.1] * 17, nms=False)
+        evaluate(annotations, [1], shifted, sigmas=[0.1] * 17, suppression=Suppression(nms="none"))
 
 
 def test_duplicates_are_removed_and_do_not_change_ap(tmp_path):
@@ -126,7 +127,9 @@ def test_duplicates_are_removed_and_do_not_change_ap(tmp_path):
     results = json.loads((tmp_path / "results.json").read_text())
     assert [result["score"] for result in results] == [0.9, 0.5]
     # Kept, the duplicate is a false positive between the two: 51 recall points at 1, 50 at 2/3.
-    assert evaluate_coco(*arguments, nms=False)["AP"] == pytest.approx((51 + 50 * 2 / 3) / 101)
+    assert evaluate_coco(*arguments, suppression=Suppression(nms="none"))["AP"] == pytest.approx(
+        (51 + 50 * 2 / 3) / 101
+    )
 
 
 def test_duplicates_are_found_among_unordered_images():
@@ -229,7 +232,10 @@ def without(annotations, key):
         (lambda a: {**a, "categories": [{"id": 1, "name": "dog"}]}, r"must list its keypoints.*\['dog'\]"),
         (lambda a: {**a, "annotations": []}, "must hold a person with labelled keypoints.*0 people"),
         (lambda a: {**a, "annotations": [without(a["annotations"][0], "bbox")]}, "annotation 1 must have.*no bbox"),
-        (lambda a: {**a, "annotations": [{**a["annotations"][0], "keypoints": [1, 2, 2]}]}, "annotation 1.*3 numbers"),
+        (
+            lambda a: {**a, "annotations": [{**a["annotations"][0], "keypoints": [1, 2, 2]}]},
+            "annotation 1.*51 finite numbers",
+        ),
     ],
 )
 def test_bad_annotations_are_refused(change, message):
@@ -245,3 +251,32 @@ def test_annotation_files_that_cannot_be_read_are_named(tmp_path, content):
         path.write_text(content)
     with pytest.raises(InputError, match=r"people\.json"):
         evaluate_coco(path, **predictions())
+
+
+def test_suppression_decides_what_becomes_of_duplicates():
+    """Two copies of a person and a third one: OKS-NMS drops a copy, the soft one ranks it last."""
+    keypoints = make_people(2)[[0, 0, 1]]
+    keypoints[0, :, 2] = 0.9
+    keypoints[2, :, 2] = 0.8
+    arguments = ([1, 1, 1], keypoints, np.ones(3), np.full(3, AREA))
+
+    def first_x(nms, **thresholds):
+        results = keypoint_results(*arguments, suppression=Suppression(nms, **thresholds))
+        return [result["keypoints"][0] for result in results]
+
+    person, other = keypoints[0, 0, 0], keypoints[2, 0, 0]
+    assert first_x("none") == [person, person, other]
+    assert first_x("oks") == [person, other]
+    assert first_x("soft") == [person, other, person]
+    assert first_x("oks", oks_threshold=1.1) == [person, person, other]
+    low = keypoint_results(*arguments, suppression=Suppression("none", score_threshold=0.85))
+    assert [result["score"] for result in low] == pytest.approx([1, 0.9, 0])
+
+
+def test_published_results_name_their_boxes():
+    assert published_coco("hrnet_w32", (256, 192), detector_boxes=True)["AP"] == 0.744
+    assert published_coco("hrnet_w32", (256, 192), detector_boxes=False) == {"AP": 0.765}
+    assert list(published_coco("pose_resnet152", (384, 288), detector_boxes=True)) == list(STATISTICS)
+    assert published_coco("hrnet_w18_small_v1", (256, 192), detector_boxes=True) == {}
+    assert published_pckh("hrnet_w32", (256, 256))["Mean"] == 90.3
+    assert published_pckh("hrnet_w48", (256, 256)) == {}

@@ -96,6 +96,8 @@ def test_custom_keypoints_come_from_the_category(tmp_path):
         ({"keypoints": ["a", "a"]}, "each used once"),
         ({"keypoints": ["a", "b"], "skeleton": [[0, 1]]}, "pairs of numbers from 1 to 2"),
         ({"keypoints": ["a", "b"], "sigmas": [0.1]}, "2 positive numbers"),
+        ({"keypoints": ["a", "b"], "sigmas": [0.1, 25]}, "2 positive numbers from 0.0001 to 10"),
+        ({"keypoints": ["a", "b"], "sigmas": [0.1, 10**400]}, "2 positive numbers"),
         ({"keypoints": []}, "must list its keypoint names"),
     ],
 )
@@ -109,7 +111,7 @@ def test_bad_categories_are_refused(category, match):
     [
         (lambda c: c.pop("images"), "must hold a list 'images'"),
         (lambda c: c.update(annotations={}), "must hold a list 'annotations'"),
-        (lambda c: c["categories"][0].pop("keypoints"), "no keypoints"),
+        (lambda c: c["categories"][0].pop("keypoints"), "must list its keypoints"),
         (lambda c: c["images"][0].pop("width"), "image 1 must have a positive 'width'"),
         (lambda c: c["images"][0].pop("id"), "integer 'id'"),
         (lambda c: c["annotations"][1].pop("bbox"), "annotation 2 is malformed: it has no 'bbox'"),
@@ -117,6 +119,15 @@ def test_bad_categories_are_refused(category, match):
         (lambda c: c["annotations"][1].update(keypoints=[1] * 50), "annotation 2 is malformed: 51 finite numbers"),
         (lambda c: c["annotations"][1].update(bbox=[1, 2, "x", 4]), "annotation 2 is malformed"),
         (lambda c: c["annotations"][1].update(bbox=[1, 2, float("nan"), 4]), "annotation 2 is malformed: 4 finite"),
+        (lambda c: c["annotations"][1].update(bbox=["1", "2", "3", "4"]), "annotation 2 is malformed: 4 finite"),
+        (lambda c: c["annotations"][1].update(bbox=[1, 2, 3, 1e30]), "annotation 2 is malformed: 4 finite"),
+        (lambda c: c["annotations"][1].update(area=float("nan")), "annotation 2 is malformed: 1 finite"),
+        (lambda c: c["annotations"][1].update(area=None), "annotation 2 is malformed: 1 finite"),
+        (lambda c: c["images"][0].update(width=10**400), "image 1 must have a positive 'width'"),
+        (lambda c: c["images"][0].update(id=True), "integer 'id'"),
+        (lambda c: c["images"][0].update(file_name="a\0b"), "'file_name'"),
+        (lambda c: c["images"][1].update(id=1), "image id 1 is that of two images"),
+        (lambda c: c["categories"][0].pop("id"), "integer 'id'"),
         (lambda c: c["annotations"][1].update(image_id=99), "annotation 2 is of an image that is not listed: 99"),
         (lambda c: [a.update(keypoints=[0] * 51) for a in c["annotations"]], "nobody has an annotated keypoint"),
     ],
@@ -168,6 +179,14 @@ def test_detections_keep_their_boxes(dataset, tmp_path):
         ("{}", "must hold a list"),
         ('[{"image_id": 1}]', "detection 0 is malformed"),
         ("[]", "no person box"),
+        (
+            '[{"image_id": 1, "category_id": 1, "bbox": [1, 2, 3, 4], "score": NaN}]',
+            "0 is malformed .1 finite",
+        ),
+        (
+            '[{"image_id": 1, "category_id": 1, "bbox": [1, 2, "3", 4], "score": 1}]',
+            "0 is malformed .4 finite",
+        ),
     ):
         path.write_text(content)
         with pytest.raises(InputError, match=match):

@@ -9,9 +9,9 @@ import os
 import numpy as np
 
 from hrnet_tf.data.records import PersonRecords
-from hrnet_tf.errors import InputError
-from hrnet_tf.files import read_json
-from hrnet_tf.skeletons import skeleton_from_category
+from hrnet_tf.errors import InputError, shown
+from hrnet_tf.files import MAX_AREA, json_numbers, read_json
+from hrnet_tf.skeletons import COCO, keypoint_category, skeleton_from_category
 
 
 def annotation_path(data_dir, split):
@@ -32,10 +32,49 @@ def load_split(data_dir, split):
     path = annotation_path(data_dir, split)
     if not os.path.isfile(path):
         raise InputError(f"annotation file {path} does not exist. Check the data directory and the split's name")
-    return load_annotations(path, _image_dir(data_dir, split))
+    return load_annotations(path, find_image_dir(data_dir, split))
 
 
-def _image_dir(data_dir, split):
+def is_unannotated(split):
+    """Whether a split is one of COCO's test sets, whose annotations only COCO's server has."""
+    return split.startswith("test")
+
+
+def load_image_info(data_dir, split):
+    """Reads the images of a test split of COCO, to predict a detector's boxes in.
+
+    Reads `<data_dir>/annotations/image_info_<split>.json`. Images are looked for in
+    `<data_dir>/images/test2017/`, else in `<data_dir>/test2017/`: test-dev2017 is part of test2017.
+
+    Returns:
+        `PersonRecords` of COCO's skeleton without people.
+
+    Raises:
+        InputError: a file or folder is absent, or the file is not in COCO's format.
+    """
+    path = os.path.join(data_dir, "annotations", f"image_info_{split}.json")
+    if not os.path.isfile(path):
+        raise InputError(f"image list {path} does not exist. Check the data directory and the split's name")
+    images = _images(read_json(path), path)
+    image_dir = find_image_dir(data_dir, "test2017")
+    return PersonRecords(
+        skeleton=COCO,
+        image_paths=[os.path.join(image_dir, image["file_name"]) for image in images],
+        image_ids=np.array([image["id"] for image in images], np.int64),
+        image_index=np.zeros(0, np.int32),
+        boxes=np.zeros((0, 4), np.float32),
+        box_scores=np.zeros(0, np.float32),
+        keypoints=np.zeros((0, COCO.num_keypoints, 2), np.float32),
+        visible=np.zeros((0, COCO.num_keypoints), np.float32),
+    )
+
+
+def find_image_dir(data_dir, split):
+    """Folder of the images of a split in a COCO folder.
+
+    Raises:
+        InputError: it does not exist.
+    """
     candidates = [os.path.join(data_dir, "images", split), os.path.join(data_dir, split)]
     for candidate in candidates:
         if os.path.isdir(candidate):
@@ -56,11 +95,13 @@ def load_annotations(path, image_dir):
         `PersonRecords`.
 
     Raises:
-        InputError: the file is not JSON or not COCO-format, has no keypoint category, an
-            annotation is malformed (it is named), or nobody has an annotated keypoint.
+        InputError: the file is not JSON or not COCO-format, has no keypoint category, an id is
+            that of two images, an image or annotation is malformed (it is named), or nobody has an
+            annotated keypoint.
     """
     content = read_json(path)
-    images, annotations, category = _sections(content, path)
+    images, annotations = _images(content, path), _section(content, "annotations", path)
+    category = keypoint_category(_section(content, "categories", path), path)
     skeleton = skeleton_from_category(category, path)
     index = {image["id"]: i for i, image in enumerate(images)}
     people = [[] for _ in images]
@@ -71,8 +112,7 @@ def load_annotations(path, image_dir):
         i = index.get(image_id) if isinstance(image_id, int) else None
         if i is None:
             raise InputError(
-                f"{path}: annotation {annotation.get('id')} is of an image that is not listed: "
-                f"{annotation.get('image_id')!r}"
+                f"{path}: annotation {shown(annotation.get('id'))} is of an image that is not listed: {shown(image_id)}"
             )
         keypoints, box = _parse_person(annotation, images[i], skeleton.num_keypoints, path)
         if box is not None and keypoints.any():
@@ -121,9 +161,12 @@ def load_detections(path, records):
         try:
             if detection["category_id"] != 1 or detection["image_id"] not in index:
                 continue
-            rows.append((index[detection["image_id"]], *_numbers(detection["bbox"], 4), float(detection["score"])))
+            box, score = json_numbers(detection["bbox"], 4), json_numbers([detection["score"]], 1)
+            rows.append((index[detection["image_id"]], *box, *score))
         except (KeyError, TypeError, ValueError) as error:
-            raise InputError(f"{path}: detection {number} is malformed ({error!r}). Received: {detection!r}") from error
+            raise InputError(
+                f"{path}: detection {number} is malformed ({_reason(error)}). Received: {shown(detection)}"
+            ) from error
     rows = np.array([row for row in rows if row[3] > 0 and row[4] > 0])
     if not len(rows):
         raise InputError(f"{path}: no person box on the {len(index)} images of the split")
@@ -140,49 +183,55 @@ def load_detections(path, records):
     )
 
 
-def _sections(content, path):
-    """The images, the annotations and the keypoint category of a parsed annotation file."""
-    sections = []
-    for name in ("images", "annotations", "categories"):
-        section = content.get(name) if isinstance(content, dict) else None
-        if not isinstance(section, list) or not all(isinstance(item, dict) for item in section):
-            raise InputError(f"{path} is not in COCO format: it must hold a list '{name}' of objects")
-        sections.append(section)
-    images, annotations, categories = sections
+def _section(content, name, path):
+    """A list of objects in a parsed annotation file."""
+    section = content.get(name) if isinstance(content, dict) else None
+    if not isinstance(section, list) or not all(isinstance(item, dict) for item in section):
+        raise InputError(f"{path} is not in COCO format: it must hold a list '{name}' of objects")
+    return section
+
+
+def _images(content, path):
+    """The checked list `images` of a parsed annotation file."""
+    images = _section(content, "images", path)
+    ids = set()
     for image in images:
-        if not isinstance(image.get("id"), int) or not isinstance(image.get("file_name"), str):
-            raise InputError(f"{path}: an image must have an integer 'id' and a 'file_name'. Received: {image!r}")
-        if not all(isinstance(image.get(side), int) and image[side] > 0 for side in ("width", "height")):
-            raise InputError(
-                f"{path}: image {image['id']} must have a positive 'width' and 'height'. Received: {image!r}"
-            )
-    for category in categories:
-        if category.get("keypoints") and isinstance(category.get("id"), int):
-            return images, annotations, category
-    raise InputError(
-        f"{path}: no category lists keypoint names, so the file has no keypoints. "
-        "Use a keypoint annotation file (person_keypoints_*.json)"
-    )
+        check_image(image, path)
+        if image["id"] in ids:
+            raise InputError(f"{path}: image id {image['id']} is that of two images. Give each image an id of its own")
+        ids.add(image["id"])
+    return images
+
+
+def check_image(image, path):
+    """Raises InputError unless an entry (a dict) of `images` has an id, a file name, a width and a height."""
+    name = image.get("file_name")
+    if not _is_int(image.get("id"), limit=2**62) or not isinstance(name, str) or "\0" in name:
+        raise InputError(f"{path}: an image must have an integer 'id' and a 'file_name'. Received: {shown(image)}")
+    if not all(_is_int(image.get(side)) and image[side] > 0 for side in ("width", "height")):
+        raise InputError(
+            f"{path}: image {image['id']} must have a positive 'width' and 'height'. Received: {shown(image)}"
+        )
+
+
+def _is_int(value, limit=10**6):
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) <= limit
 
 
 def _parse_person(annotation, image, num_keypoints, path):
     """An annotation's keypoints, 3*K numbers, and its clipped box, None where nothing of it is in the image."""
     try:
-        keypoints = _numbers(annotation["keypoints"], 3 * num_keypoints)
-        box = _clip_box(_numbers(annotation["bbox"], 4), image["width"], image["height"])
-        if float(annotation.get("area", 1)) <= 0:
+        keypoints = json_numbers(annotation["keypoints"], 3 * num_keypoints)
+        box = _clip_box(json_numbers(annotation["bbox"], 4), image["width"], image["height"])
+        if json_numbers([annotation.get("area", 1)], 1, MAX_AREA) <= 0:
             box = None
-    except (KeyError, TypeError, ValueError) as error:
-        reason = f"it has no {error}" if isinstance(error, KeyError) else str(error)
-        raise InputError(f"{path}: annotation {annotation.get('id')} is malformed: {reason}") from error
+    except (KeyError, ValueError) as error:
+        raise InputError(f"{path}: annotation {shown(annotation.get('id'))} is malformed: {_reason(error)}") from error
     return keypoints, box
 
 
-def _numbers(values, count):
-    array = np.array(values, np.float64)
-    if array.shape != (count,) or not np.isfinite(array).all():
-        raise ValueError(f"{count} finite numbers are wanted. Received: {values!r}")
-    return array
+def _reason(error):
+    return f"it has no {error}" if isinstance(error, KeyError) else str(error)
 
 
 def _clip_box(box, width, height):

@@ -8,14 +8,13 @@ CVPR 2014; leoxiaobin/deep-high-resolution-net.pytorch, lib/dataset/mpii.py
 """
 
 import os
-from reprlib import repr as shown
 
 import numpy as np
 import scipy.io
 from scipy.io.matlab import mat_struct
 
 from hrnet_tf.data.records import PersonRecords
-from hrnet_tf.errors import InputError
+from hrnet_tf.errors import InputError, shown
 from hrnet_tf.files import json_numbers, read_json, reason, replacing
 from hrnet_tf.geometry import BOX_PADDING
 from hrnet_tf.skeletons import MPII

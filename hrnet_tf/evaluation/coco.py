@@ -1,6 +1,7 @@
 """COCO keypoint evaluation: rescoring, OKS suppression per image, then pycocotools' average precision."""
 
 import contextlib
+import dataclasses
 import io
 import json
 import os
@@ -10,15 +11,46 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from hrnet_tf import skeletons
-from hrnet_tf.errors import InputError
-from hrnet_tf.evaluation.oks import checked_sigmas, oks_nms, rescore
-from hrnet_tf.files import read_json, replacing
-
-# The ten numbers of COCO's keypoint evaluation, in pycocotools' order.
-STATISTICS = ("AP", "AP50", "AP75", "APm", "APl", "AR", "AR50", "AR75", "ARm", "ARl")
+from hrnet_tf.errors import InputError, shown
+from hrnet_tf.evaluation.oks import checked_sigmas, oks_nms, rescore, soft_oks_nms
+from hrnet_tf.evaluation.published import STATISTICS
+from hrnet_tf.files import MAX_AREA, json_numbers, read_json, replacing
 
 
-def evaluate_coco(annotation_file, image_ids, keypoints, box_scores, areas, sigmas=None, results_file=None, nms=True):
+@dataclasses.dataclass(frozen=True)
+class Suppression:
+    """How people are scored and duplicates dropped; the defaults are the reference's.
+
+    Attributes:
+        nms: "oks" drops people too like a better one of their image, "soft" ranks them by a score that
+            decays with the likeness and keeps the best 20 of an image, "none" keeps all.
+        oks_threshold: the likeness at which "oks" drops; the width of the decay of "soft".
+        score_threshold: keypoints at or below it do not count in a person's score.
+    """
+
+    nms: str = "oks"
+    oks_threshold: float = 0.9
+    score_threshold: float = 0.2
+
+
+SUPPRESSIONS = {
+    "oks": oks_nms,
+    "soft": soft_oks_nms,
+    "none": lambda keypoints, scores, *_: np.argsort(-scores, kind="stable"),
+}
+REFERENCE_SUPPRESSION = Suppression()
+
+
+def evaluate_coco(
+    annotation_file,
+    image_ids,
+    keypoints,
+    box_scores,
+    areas,
+    sigmas=None,
+    results_file=None,
+    suppression=REFERENCE_SUPPRESSION,
+):
     """Average precision and recall of predicted people, as the reference implementation computes them.
 
     Every image of the annotation file is evaluated: one without predictions counts as missed. The
@@ -32,7 +64,7 @@ def evaluate_coco(annotation_file, image_ids, keypoints, box_scores, areas, sigm
         areas: [N] square pixels of those boxes, with the crop's padding.
         sigmas: K OKS tolerances; those of the annotation file's category by default.
         results_file: where to write the people evaluated, in COCO's results format.
-        nms: drop people more alike than an OKS of 0.9 to a better one of the same image.
+        suppression: a `Suppression`.
 
     Returns:
         dict of ten floats by the names in `STATISTICS`; -1 where no annotated person has the size.
@@ -45,7 +77,7 @@ def evaluate_coco(annotation_file, image_ids, keypoints, box_scores, areas, sigm
     Source: leoxiaobin/deep-high-resolution-net.pytorch, lib/dataset/coco.py; pycocotools
     """
     annotations, source = _load_annotations(annotation_file)
-    category = _keypoint_category(annotations, source)
+    category = skeletons.keypoint_category(annotations["categories"], source)
     skeleton = skeletons.skeleton_from_category(category, source)
     sigmas = checked_sigmas(skeleton.oks_sigmas if sigmas is None else sigmas, skeleton.num_keypoints)
     ground_truth = _ground_truth(annotations, category, skeleton.num_keypoints, source)
@@ -53,19 +85,32 @@ def evaluate_coco(annotation_file, image_ids, keypoints, box_scores, areas, sigm
         image_ids, keypoints, box_scores, areas, skeleton.num_keypoints
     )
     _check_images(image_ids, annotations, source)
-    results = keypoint_results(image_ids, keypoints, box_scores, areas, category["id"], sigmas, nms)
+    results = keypoint_results(image_ids, keypoints, box_scores, areas, category["id"], sigmas, suppression)
     if results_file is not None:
-        with replacing(results_file) as partial:
-            partial.write_text(json.dumps(results), encoding="utf-8")
+        save_results(results_file, results)
     return _statistics(ground_truth, results, sigmas)
 
 
-def keypoint_results(image_ids, keypoints, box_scores, areas, category_id, sigmas=None, nms=True):
+def save_results(path, results):
+    """Writes people in COCO's results format, as `keypoint_results` gives them, to a JSON file."""
+    with replacing(path) as partial:
+        partial.write_text(json.dumps(results), encoding="utf-8")
+
+
+def keypoint_results(
+    image_ids,
+    keypoints,
+    box_scores,
+    areas,
+    category_id=1,
+    sigmas=None,
+    suppression=REFERENCE_SUPPRESSION,
+):
     """People in COCO's results format, rescored and without duplicates, by image and best first.
 
     Args:
-        image_ids, keypoints, box_scores, areas, nms: as for `evaluate_coco`.
-        category_id: the category to give all of them.
+        image_ids, keypoints, box_scores, areas, suppression: as for `evaluate_coco`.
+        category_id: the category to give all of them; COCO's person by default.
         sigmas: K OKS tolerances; COCO's by default.
 
     Returns:
@@ -74,13 +119,11 @@ def keypoint_results(image_ids, keypoints, box_scores, areas, category_id, sigma
     image_ids = np.asarray(image_ids)
     keypoints = np.asarray(keypoints, np.float64)
     areas = np.asarray(areas, np.float64)
-    scores = rescore(box_scores, keypoints[..., 2])
+    scores = rescore(box_scores, keypoints[..., 2], suppression.score_threshold)
+    nms = SUPPRESSIONS[suppression.nms]
     kept = []
     for members in _group_by_value(image_ids):
-        if nms:
-            best = oks_nms(keypoints[members], scores[members], areas[members], sigmas=sigmas)
-        else:
-            best = np.argsort(-scores[members], kind="stable")
+        best = nms(keypoints[members], scores[members], areas[members], suppression.oks_threshold, sigmas)
         kept.extend(members[best].tolist())
     flat_keypoints = keypoints.reshape(len(keypoints), 3 * keypoints.shape[1])
     columns = (image_ids[kept].tolist(), flat_keypoints[kept].tolist(), scores[kept].tolist())
@@ -127,15 +170,13 @@ def _load_annotations(annotation_file):
             f"{source}: must hold images, annotations and categories, as COCO's keypoint files do. "
             f"Received: no {', '.join(missing)}"
         )
+    for name in names:
+        if not isinstance(annotations[name], list) or not all(isinstance(item, dict) for item in annotations[name]):
+            raise InputError(f"{source}: {name} must be a list of objects. Received: {shown(annotations[name])}")
+    for image in annotations["images"]:
+        if not isinstance(image.get("id"), int):
+            raise InputError(f"{source}: an image must have an integer 'id'. Received: {shown(image)}")
     return annotations, source
-
-
-def _keypoint_category(annotations, source):
-    for category in annotations["categories"]:
-        if category.get("keypoints"):
-            return category
-    names = [category.get("name") for category in annotations["categories"]]
-    raise InputError(f"{source}: a category must list its keypoints. Received: categories {names}")
 
 
 def _ground_truth(annotations, category, num_keypoints, source):
@@ -148,28 +189,44 @@ def _ground_truth(annotations, category, num_keypoints, source):
     for annotation in annotations["annotations"]:
         if annotation.get("category_id") != category["id"]:
             continue
-        name = f"{source}: annotation {annotation.get('id')}"
+        name = f"{source}: annotation {shown(annotation.get('id'))}"
         missing = [key for key in ("image_id", "bbox") if key not in annotation]
         if missing:
             raise InputError(f"{name} must have image_id and bbox. Received: no {', '.join(missing)}")
-        keypoints = annotation.get("keypoints") or [0] * (3 * num_keypoints)
-        if len(keypoints) != 3 * num_keypoints:
+        if not isinstance(annotation["image_id"], int):
+            raise InputError(f"{name} must have an integer image_id. Received: {shown(annotation['image_id'])}")
+        try:
+            person = _person(annotation, num_keypoints)
+        except ValueError as error:
             raise InputError(
-                f"{name} must have 3 numbers for each of {num_keypoints} keypoints. Received: {len(keypoints)} numbers"
-            )
-        person = {key: annotation[key] for key in ("image_id", "category_id", "bbox")}
-        # Of hand-made sets without segments; a segment's area is some half of its box's.
-        person["area"] = annotation.get("area", annotation["bbox"][2] * annotation["bbox"][3])
+                f"{name} is malformed: {error}. A bbox has 4 numbers, keypoints 3 numbers for each of {num_keypoints}"
+            ) from error
         # pycocotools takes a matched id of 0 for no match, so ids of the file are not used.
-        person |= {"id": len(people) + 1, "keypoints": keypoints, "iscrowd": annotation.get("iscrowd", 0)}
-        person["num_keypoints"] = annotation.get("num_keypoints", sum(v > 0 for v in keypoints[2::3]))
-        people.append(person)
+        people.append(person | {"id": len(people) + 1, "category_id": category["id"]})
     if not any(person["num_keypoints"] and not person["iscrowd"] for person in people):
         raise InputError(
             f"{source}: must hold a person with labelled keypoints in category {category.get('name')!r}. "
             f"Received: {len(people)} people, none with keypoints"
         )
     return {"images": annotations["images"], "annotations": people, "categories": [category]}
+
+
+def _person(annotation, num_keypoints):
+    """The fields of an annotation that pycocotools reads; ValueError where one holds no usable numbers."""
+    box = json_numbers(annotation["bbox"], 4)
+    keypoints = annotation.get("keypoints") or [0] * (3 * num_keypoints)
+    visible = json_numbers(keypoints, 3 * num_keypoints)[2::3] > 0
+    # Of hand-made sets without segments; a segment's area is some half of its box's.
+    (area,) = json_numbers([annotation.get("area", box[2] * box[3])], 1, MAX_AREA)
+    (num_labelled,) = json_numbers([annotation.get("num_keypoints", visible.sum())], 1)
+    return {
+        "image_id": annotation["image_id"],
+        "bbox": annotation["bbox"],
+        "area": max(0.0, float(area)),
+        "keypoints": keypoints,
+        "num_keypoints": int(num_labelled),
+        "iscrowd": int(bool(annotation.get("iscrowd", 0))),
+    }
 
 
 def _checked_predictions(image_ids, keypoints, box_scores, areas, num_keypoints):
