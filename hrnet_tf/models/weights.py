@@ -4,11 +4,16 @@ A layer is named after its PyTorch module with "." written as "_", which makes t
 `stage3.2.branches.1.0.conv1.weight` is the kernel of the layer `stage3_2_branches_1_0_conv1`.
 """
 
+import dataclasses
+
 import numpy as np
 from keras import layers
 
+from hrnet_tf.models.preprocess import is_bgr
+
 # PyTorch parameter -> (Keras variable, axes of the PyTorch array in Keras order)
-_CONV = {"weight": ("kernel", (2, 3, 1, 0)), "bias": ("bias", (0,))}  # OIHW -> HWIO
+# OIHW -> HWIO; a transposed convolution is IOHW -> HWOI.
+_CONV = {"weight": ("kernel", (2, 3, 1, 0)), "bias": ("bias", (0,))}
 _BATCH_NORM = {
     "weight": ("gamma", (0,)),
     "bias": ("beta", (0,)),
@@ -17,50 +22,103 @@ _BATCH_NORM = {
 }
 # A counter of PyTorch's BatchNorm that nothing reads at a fixed momentum.
 _IGNORED = "num_batches_tracked"
+# The convolution that sees the image.
+_FIRST = "conv1.weight"
 
 
 def load_state_dict(model, state_dict):
     """Sets every weight of `model` from arrays under PyTorch's names.
+
+    The input channels of the first convolution are reversed for a model of channel order "bgr", so that
+    on RGB images it gives what the PyTorch network gives on BGR.
 
     Args:
         model: a model of `build_model`.
         state_dict: {name: array in PyTorch layout}, as in `pose_hrnet_w32_256x192.pth`.
 
     Raises:
-        ValueError: any weight missing, unexpected or of another shape; all of them are listed, and
-            the model is left as it was.
+        ValueError: any weight missing, unexpected, of another shape, or not of finite floating-point
+            numbers; all of them are listed, and the model is left as it was.
     """
+    match = match_state_dict(model, state_dict)
+    if match.problems():
+        raise ValueError(f"The weights do not fit the model {model.name!r}. {match.problems()}")
+    match.assign()
+
+
+@dataclasses.dataclass
+class Match:
+    """The entries of a state dict sorted by what becomes of them, each under its PyTorch name."""
+
+    values: dict  # name -> (variable, array of its shape)
+    missing: list
+    unexpected: list
+    misshapen: dict  # name -> what it is and what was wanted
+    unusable: list  # not of finite floating-point numbers
+
+    def problems(self):
+        """What keeps the state dict from being loaded, all of it in one line, or ""."""
+        misshapen = [f"{name} {text}" for name, text in self.misshapen.items()]
+        kinds = {
+            "missing": self.missing,
+            "unexpected": self.unexpected,
+            "of another shape": misshapen,
+            "not of finite floating-point numbers": self.unusable,
+        }
+        return "; ".join(f"{len(names)} {kind}: {', '.join(names)}" for kind, names in kinds.items() if names)
+
+    def leave_out(self, is_left_out):
+        """Drops the names of which `is_left_out(name)`; returns those the file has, and those the model has."""
+        in_file = [*self.values, *self.unexpected, *self.misshapen, *self.unusable]
+        in_model = [*self.values, *self.missing, *self.misshapen, *self.unusable]
+        left_out = {name for name in (*in_file, *in_model) if is_left_out(name)}
+        self.values = {name: value for name, value in self.values.items() if name not in left_out}
+        self.misshapen = {name: text for name, text in self.misshapen.items() if name not in left_out}
+        for names in (self.missing, self.unexpected, self.unusable):
+            names[:] = [name for name in names if name not in left_out]
+        return [name for name in in_file if name in left_out], [name for name in in_model if name in left_out]
+
+    def assign(self):
+        for variable, array in self.values.values():
+            variable.assign(array)
+
+
+def match_state_dict(model, state_dict):
+    """Finds the variable of each array, changing nothing; arguments as in `load_state_dict`."""
     targets = _targets(model)
-    values, missing, unexpected, misshapen = [], dict(targets), [], []
+    match = Match({}, [], [], {}, [])
+    missing = dict.fromkeys(targets)
     for name, array in state_dict.items():
         module, _, parameter = name.rpartition(".")
         if parameter == _IGNORED:
             continue
         key = (module.replace(".", "_"), parameter)
-        if key not in targets:
-            unexpected.append(name)
+        if key not in missing:
+            match.unexpected.append(name)
             continue
-        missing.pop(key, None)
+        del missing[key]
         variable, axes = targets[key]
         array = np.asarray(array)
         if array.ndim != len(axes) or array.transpose(axes).shape != tuple(variable.shape):
             wanted = tuple(np.array(variable.shape)[np.argsort(axes)].tolist())
-            misshapen.append(f"{name} {array.shape}, wanted {wanted}")
+            match.misshapen[name] = f"{array.shape}, wanted {wanted}"
+        elif not _is_usable(array):
+            match.unusable.append(name)
         else:
-            values.append((variable, array.transpose(axes)))
-    problems = [
-        f"{len(names)} {kind}: {', '.join(names)}"
-        for kind, names in (
-            ("missing", [".".join(key) for key in missing]),
-            ("unexpected", unexpected),
-            ("of another shape", misshapen),
-        )
-        if names
-    ]
-    if problems:
-        raise ValueError(f"The weights do not fit the model {model.name!r}. {'; '.join(problems)}")
-    for variable, array in values:
-        variable.assign(array)
+            reverse = name == _FIRST and is_bgr(model)
+            match.values[name] = (variable, (array[:, ::-1] if reverse else array).transpose(axes))
+    match.missing = [f"{_pytorch_name(layer)}.{parameter}" for layer, parameter in missing]
+    return match
+
+
+def _is_usable(array):
+    limit = np.finfo("float32").max
+    return array.dtype.kind == "f" and bool(np.all(np.abs(array) <= limit))  # NaN compares false
+
+
+def _pytorch_name(layer_name):
+    """stage4_2_fuse_layers_0_1_0 -> stage4.2.fuse_layers.0.1.0"""
+    return layer_name.replace("_", ".").replace(".layer", "_layer")
 
 
 def _targets(model):
@@ -68,7 +126,7 @@ def _targets(model):
     targets = {}
     for layer in model.layers:
         parameters = {}
-        if isinstance(layer, layers.Conv2D):
+        if isinstance(layer, (layers.Conv2D, layers.Conv2DTranspose)):
             parameters = _CONV
         elif isinstance(layer, layers.BatchNormalization):
             parameters = _BATCH_NORM
