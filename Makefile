@@ -16,7 +16,7 @@ lint: $(VENV)/installed
 	$(BIN)/ruff format --check .
 
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile
 
 demo: $(VENV)/installed
 	$(BIN)/python tools/demo.py

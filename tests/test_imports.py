@@ -23,7 +23,9 @@ MAY_IMPORT = {
     "evaluation": BASE | {"files"},
     "data": BASE | {"files", "heatmaps", "visualize"},
     "export": BASE | {"files", "heatmaps", "models"},
-    "predict": BASE | {"files", "heatmaps", "data", "evaluation", "visualize"},
+    "predict": BASE | {"files", "heatmaps", "data", "visualize"},
+    "datasets": BASE | {"data", "evaluation"},
+    "checkpoints": {"errors", "files", "models"},
     "training": BASE | {"files", "heatmaps", "losses", "data"},
 }
 

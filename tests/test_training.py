@@ -70,6 +70,7 @@ class Run:
             train_step=make_train_step(strategy, self.model, self.optimizer, KeypointMSE(), use_xla=False),
             make_dataset=make_dataset,
             evaluate=evaluate,
+            main_metric="AP",
             save_best=lambda: self.saved_best.append(self.checkpoint.step),
             plan=PLAN,
             checkpoint=self.checkpoint,
@@ -157,7 +158,7 @@ def test_an_interrupted_and_resumed_run_equals_a_whole_one(tmp_path, stop):
     assert second.go()
     assert_same_weights(whole, second)
     assert first.evaluated + second.evaluated == whole.evaluated
-    assert second.checkpoint.best_ap == whole.checkpoint.best_ap
+    assert second.checkpoint.best_metric == whole.checkpoint.best_metric
 
 
 def test_an_evaluation_that_was_interrupted_is_done_on_resuming(tmp_path):

@@ -11,10 +11,15 @@ import keras
 import tensorflow as tf
 from absl import app, flags, logging
 
-from hrnet_tf.data import coco, pipeline
-from hrnet_tf.data.records import check_images_exist
+from hrnet_tf import datasets
+from hrnet_tf.data import pipeline
+from hrnet_tf.datasets import DATASETS
 from hrnet_tf.errors import InputError
+from hrnet_tf.evaluation.coco import REFERENCE_SUPPRESSION, SUPPRESSIONS, Suppression
 from hrnet_tf.files import reason
+from hrnet_tf.heatmaps import CODECS, REFINEMENTS
+from hrnet_tf.models.build import check_input_size
+from hrnet_tf.predict import make_predict_function, predict_people
 
 FLAGS = flags.FLAGS
 _CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS)
@@ -46,20 +51,55 @@ def run(main):
 
 def define_data_flags():
     """Flags of where the validation people are."""
-    flags.DEFINE_string("data_dir", None, "COCO-format folder: annotations/person_keypoints_<split>.json and images.")
+    flags.DEFINE_enum("dataset", "coco", list(DATASETS), "What the annotations are: COCO's format or MPII.")
+    flags.DEFINE_string(
+        "data_dir", None, "Folder with annotations/person_keypoints_<split>.json and images, or MPII's."
+    )
     flags.DEFINE_string("val_split", "val2017", "Split to evaluate on.")
     flags.DEFINE_string(
         "detections", None, "Detector boxes to evaluate on: a COCO results file. Annotated boxes by default."
     )
+    flags.DEFINE_float("box_threshold", 0.0, "Least score of a detector's box.", 0)
     flags.DEFINE_bool("skip_bad_images", False, "Go on past images that cannot be read, and count them.")
     flags.mark_flag_as_required("data_dir")
 
 
+def define_codec_flags():
+    """Flags of how keypoints become heatmaps and heatmaps keypoints."""
+    flags.DEFINE_enum("codec", "msra", list(CODECS), "Encoding of keypoints that the network is trained with.")
+    flags.DEFINE_enum("refine", None, REFINEMENTS, "Decoding of heatmaps, instead of the codec's own.")
+
+
 def define_prediction_flags():
-    """Flags of how people are predicted."""
+    """Flags of how people are predicted and duplicates of them dropped."""
+    define_codec_flags()
     flags.DEFINE_bool("flip_test", True, "Average the heatmaps of the crop and of its mirror image in evaluations.")
     flags.DEFINE_integer("batch_size", 32, "People in a batch, on all GPUs together.", lower_bound=1)
     flags.DEFINE_enum("xla", "auto", ["auto", "on", "off"], "Compile the network with XLA; auto: where there is a GPU.")
+    reference = REFERENCE_SUPPRESSION
+    flags.DEFINE_enum("nms", reference.nms, list(SUPPRESSIONS), "COCO: how duplicates are dropped, by their OKS.")
+    flags.DEFINE_float("oks_threshold", reference.oks_threshold, "COCO: likeness of duplicates; decay of soft NMS.", 0)
+    flags.DEFINE_float("score_threshold", reference.score_threshold, "COCO: keypoints up to it do not score.", 0)
+
+
+def define_input_size_flag():
+    """Flag of the size of a network to build; `input_size()` reads it."""
+    flags.DEFINE_string("input_size", "256x192", "Height x width of the crops in pixels, multiples of 32.")
+    flags.register_validator(
+        "input_size", lambda text: _parse_size(text) is not None, "must be like 256x192, multiples of 32"
+    )
+
+
+def input_size():
+    """(H, W) of --input_size."""
+    return _parse_size(FLAGS.input_size)
+
+
+def _parse_size(text):
+    try:
+        return check_input_size([int(side) for side in text.split("x")])
+    except ValueError:
+        return None
 
 
 def make_strategy(batch_size):
@@ -76,12 +116,47 @@ def use_xla():
     return FLAGS.xla == "on" or (FLAGS.xla == "auto" and bool(tf.config.list_physical_devices("GPU")))
 
 
+def dataset():
+    """What --dataset and --data_dir name."""
+    return DATASETS[FLAGS.dataset](FLAGS.data_dir)
+
+
 def load_people():
     """The validation people: those annotated, and those to predict (the same, or the detector's boxes)."""
-    annotated = coco.load_split(FLAGS.data_dir, FLAGS.val_split)
-    people = coco.load_detections(FLAGS.detections, annotated) if FLAGS.detections else annotated
-    check_images_exist(people)
-    return annotated, people
+    return datasets.load_people(dataset(), FLAGS.val_split, FLAGS.detections, FLAGS.box_threshold)
+
+
+def boxes_in_words():
+    """Which boxes people are evaluated on: AP on one kind says little about the other."""
+    return f"detector boxes ({FLAGS.detections})" if FLAGS.detections else "annotated boxes"
+
+
+def make_evaluate(strategy, model, people, bad_images):
+    """Builds the function that evaluates a model as the flags say.
+
+    Args:
+        strategy: the one that the model was built under.
+        model: images -> heatmaps.
+        people: `PersonRecords` to predict.
+        bad_images: a `BadImages`.
+
+    Returns:
+        (results_file=None) -> {name: number}, keypoints [N,K,3] in image pixels and the
+        `PersonRecords` of these N people.
+    """
+    input_size = model.input_shape[1:3]
+    flip_pairs = people.skeleton.flip_pairs if FLAGS.flip_test else None
+    predict = make_predict_function(strategy, model, flip_pairs, use_xla(), FLAGS.codec, FLAGS.refine)
+    suppression = Suppression(FLAGS.nms, FLAGS.oks_threshold, FLAGS.score_threshold)
+
+    def evaluate(results_file=None):
+        keypoints, predicted = predict_people(
+            predict, people, input_size, FLAGS.batch_size, strategy, bad_images.handler(), FLAGS.codec
+        )
+        metrics = dataset().evaluate(FLAGS.val_split, keypoints, predicted, input_size, suppression, results_file)
+        return metrics, keypoints, predicted
+
+    return evaluate
 
 
 def load_model(path):
@@ -108,8 +183,9 @@ def check_keypoints(model, skeleton, path):
 
 def some_crops(people, input_size, bad_images, count=16):
     """[N,H,W,3] uint8 crops of the first people whose images can be read, at most `count`."""
-    dataset = pipeline.evaluation_dataset(people.take(slice(count)), input_size, count, bad_images.handler())
-    images, index = next(iter(dataset))
+    first = people.take(slice(count))
+    batches = pipeline.evaluation_dataset(first, input_size, count, bad_images.handler(), FLAGS.codec)
+    images, index = next(iter(batches))
     return images.numpy()[index.numpy() >= 0]
 
 

@@ -11,6 +11,7 @@ from hrnet_tf.export import export_all
 FLAGS = flags.FLAGS
 
 cli.define_data_flags()
+cli.define_codec_flags()
 flags.DEFINE_string("model", None, "Model file (.keras).")
 flags.DEFINE_string("out_dir", None, "Folder for model.keras, saved_model/ and model.onnx; created.")
 flags.mark_flags_as_required(["model", "out_dir"])
@@ -22,7 +23,7 @@ def main():
     bad_images = cli.BadImages()
     crops = cli.some_crops(people, model.input_shape[1:3], bad_images)
     bad_images.report()
-    cli.print_exports(*export_all(model, FLAGS.out_dir, crops))
+    cli.print_exports(*export_all(model, FLAGS.out_dir, crops, FLAGS.codec, FLAGS.refine))
 
 
 if __name__ == "__main__":

@@ -13,16 +13,17 @@ import cli  # first: it quiets TensorFlow
 import keras
 from absl import flags
 
-from hrnet_tf.data import coco
+from hrnet_tf.checkpoints.load import initialize_from
 from hrnet_tf.data.augment import Augmentation
-from hrnet_tf.data.pipeline import steps_per_epoch, training_dataset
-from hrnet_tf.data.records import check_images_exist
+from hrnet_tf.data.pipeline import keypoint_weights_by_name, steps_per_epoch, training_dataset
+from hrnet_tf.datasets import load_people
 from hrnet_tf.errors import InputError
 from hrnet_tf.export import export_all, export_keras
 from hrnet_tf.files import replacing
-from hrnet_tf.losses import KeypointMSE
-from hrnet_tf.models.hrnet import VARIANTS, build_model, check_input_size
-from hrnet_tf.predict import evaluate_people, make_predict_function, predict_people, prediction_sheet
+from hrnet_tf.losses import KeypointMSE, KeypointOHKM
+from hrnet_tf.models.build import MODEL_NAMES, build_model
+from hrnet_tf.models.preprocess import CHANNEL_ORDERS
+from hrnet_tf.predict import prediction_sheet
 from hrnet_tf.training.checkpoints import Checkpoint, claim_work_dir
 from hrnet_tf.training.fused import with_fused_batch_norm
 from hrnet_tf.training.loop import Plan, Trainer
@@ -33,8 +34,10 @@ FLAGS = flags.FLAGS
 
 cli.define_data_flags()
 cli.define_prediction_flags()
-flags.DEFINE_enum("model", None, list(VARIANTS), "Network.")
-flags.DEFINE_string("input_size", "256x192", "Height x width of the crops in pixels, multiples of 32.")
+flags.DEFINE_enum("model", None, MODEL_NAMES, "Network.")
+cli.define_input_size_flag()
+flags.DEFINE_enum("channel_order", "rgb", CHANNEL_ORDERS, "What the network is given; bgr as published pose_resnets.")
+flags.DEFINE_string("pretrained", None, "PyTorch weights to start from: of ImageNet, or of another pose network.")
 flags.DEFINE_float("heatmap_sigma", 2.0, "Standard deviation of the targets in heatmap pixels.", lower_bound=0.1)
 flags.DEFINE_string("train_split", "train2017", "Split to train on.")
 flags.DEFINE_string("work_dir", None, "Folder of this run; created.")
@@ -52,25 +55,19 @@ flags.DEFINE_float("flip_probability", Augmentation.flip_probability, "Augmentat
 flags.DEFINE_float(
     "half_body_probability", Augmentation.half_body_probability, "Augmentation: of showing half a body.", 0, 1
 )
+flags.DEFINE_integer("ohkm_keypoints", 0, "Loss: so many worst keypoints of a person, as OHKM's 8; 0: all.", 0)
+flags.DEFINE_bool("keypoint_weights", False, "Loss: 1.2 for elbows and knees, 1.5 for wrists and ankles, squared.")
+flags.DEFINE_bool("supervise_absent", False, "Loss: teach empty heatmaps for keypoints that are not annotated.")
 flags.mark_flags_as_required(["model", "work_dir"])
-flags.register_validator("input_size", lambda text: _size(text) is not None, "must be like 256x192, multiples of 32")
 flags.register_validator(
     "learning_rate_drops", lambda drops: all(d.isdigit() for d in drops), "must be epochs, like 170,200"
 )
 
 
-def _size(text):
-    try:
-        return check_input_size([int(side) for side in text.split("x")])
-    except ValueError:
-        return None
-
-
 def main():
-    input_size = _size(FLAGS.input_size)
+    input_size = cli.input_size()
     annotated, val_people = cli.load_people()
-    train_people = coco.load_split(FLAGS.data_dir, FLAGS.train_split)
-    check_images_exist(train_people)
+    train_people, _ = load_people(cli.dataset(), FLAGS.train_split)
     if train_people.skeleton.names != annotated.skeleton.names:
         raise InputError(
             f"--train_split {FLAGS.train_split} and --val_split {FLAGS.val_split} differ in keypoint names"
@@ -79,12 +76,16 @@ def main():
     strategy = cli.make_strategy(FLAGS.batch_size)
     run = {"model": FLAGS.model, "input_size": FLAGS.input_size, "num_keypoints": num_keypoints}
     run |= {"num_people": len(train_people), "batch_size": FLAGS.batch_size, "seed": FLAGS.seed}
+    run |= {"channel_order": FLAGS.channel_order, "codec": FLAGS.codec}
     claim_work_dir(FLAGS.work_dir, run, FLAGS.resume)
     _write_flags()
 
     keras.utils.set_random_seed(FLAGS.seed)
     with strategy.scope():
-        model = with_fused_batch_norm(build_model(FLAGS.model, input_size, num_keypoints, dtype=FLAGS.precision))
+        plain = build_model(FLAGS.model, input_size, num_keypoints, FLAGS.precision, FLAGS.channel_order)
+        if FLAGS.pretrained:
+            print(initialize_from(plain, FLAGS.pretrained))
+        model = with_fused_batch_norm(plain)
         optimizer = _make_optimizer(len(train_people))
         optimizer.build(model.trainable_variables)
         checkpoint = Checkpoint(FLAGS.work_dir, model, optimizer)
@@ -93,8 +94,8 @@ def main():
         if checkpoint.step > FLAGS.epochs * steps_per_epoch(len(train_people), FLAGS.batch_size):
             raise InputError(f"--epochs={FLAGS.epochs} end before step {checkpoint.step}, which the run has reached")
     print(
-        f"{FLAGS.model} {FLAGS.input_size}, {len(train_people)} people to train on, {len(val_people)} "
-        f"{'detector' if FLAGS.detections else 'annotated'} boxes to evaluate on, "
+        f"{FLAGS.model} {FLAGS.input_size}, {len(train_people)} people to train on, {len(val_people)} to evaluate on "
+        f"in {cli.boxes_in_words()}, "
         f"{strategy.num_replicas_in_sync} replica(s), XLA {'on' if cli.use_xla() else 'off'}, {FLAGS.precision}"
     )
     bad_images = cli.BadImages()
@@ -104,7 +105,7 @@ def main():
         print(f"stopped after step {checkpoint.step}; the same command with --resume goes on from there")
         return 130
     _export(val_people, bad_images)
-    print(f"best AP {checkpoint.best_ap:.3f}")
+    print(f"best {cli.dataset().main_metric} {checkpoint.best_metric:.3f}")
     return 0
 
 
@@ -115,8 +116,16 @@ def _make_optimizer(num_people):
     return make_optimizer(schedule, FLAGS.precision)
 
 
+def _make_loss():
+    return KeypointOHKM(FLAGS.ohkm_keypoints) if FLAGS.ohkm_keypoints else KeypointMSE()
+
+
+def _keypoint_weights(skeleton):
+    return keypoint_weights_by_name(skeleton.names) if FLAGS.keypoint_weights else None
+
+
 def _make_trainer(strategy, model, optimizer, checkpoint, train_people, val_people, bad_images):
-    input_size = _size(FLAGS.input_size)
+    input_size = cli.input_size()
     augmentation = Augmentation(
         FLAGS.scale_factor, FLAGS.rotation_factor, FLAGS.flip_probability, FLAGS.half_body_probability
     )
@@ -132,16 +141,26 @@ def _make_trainer(strategy, model, optimizer, checkpoint, train_people, val_peop
             first_step,
             last_step,
             on_bad_image=bad_images.handler(),
+            codec=FLAGS.codec,
+            keypoint_weights=_keypoint_weights(train_people.skeleton),
+            supervise_absent=FLAGS.supervise_absent,
         )
+
+    evaluate = cli.make_evaluate(strategy, model, val_people, bad_images)
+
+    def evaluate_with_picture():
+        metrics, keypoints, people = evaluate()
+        return metrics, prediction_sheet(keypoints, people)
 
     epoch_steps = steps_per_epoch(len(train_people), FLAGS.batch_size)
     return Trainer(
         strategy=strategy,
         model=model,
         optimizer=optimizer,
-        train_step=make_train_step(strategy, model, optimizer, KeypointMSE(), cli.use_xla()),
+        train_step=make_train_step(strategy, model, optimizer, _make_loss(), cli.use_xla()),
         make_dataset=make_dataset,
-        evaluate=_make_evaluate(strategy, model, val_people, bad_images),
+        evaluate=evaluate_with_picture,
+        main_metric=cli.dataset().main_metric,
         save_best=lambda: export_keras(model, os.path.join(FLAGS.work_dir, "best.keras")),
         plan=Plan(FLAGS.epochs, epoch_steps, FLAGS.eval_every, FLAGS.batch_size),
         checkpoint=checkpoint,
@@ -149,27 +168,11 @@ def _make_trainer(strategy, model, optimizer, checkpoint, train_people, val_peop
     )
 
 
-def _make_evaluate(strategy, model, people, bad_images):
-    """() -> COCO statistics of the model on the validation people, and a picture of some predictions."""
-    input_size = _size(FLAGS.input_size)
-    flip_pairs = people.skeleton.flip_pairs if FLAGS.flip_test else None
-    predict = make_predict_function(strategy, model, flip_pairs, cli.use_xla())
-
-    def evaluate():
-        keypoints, predicted = predict_people(
-            predict, people, input_size, FLAGS.batch_size, strategy, bad_images.handler()
-        )
-        path = coco.annotation_path(FLAGS.data_dir, FLAGS.val_split)
-        return evaluate_people(keypoints, predicted, input_size, path), prediction_sheet(keypoints, predicted)
-
-    return evaluate
-
-
 def _export(people, bad_images):
     """Writes best.keras in every format and checks them on crops of validation people."""
     model = cli.load_model(os.path.join(FLAGS.work_dir, "best.keras"))
     crops = cli.some_crops(people, model.input_shape[1:3], bad_images)
-    cli.print_exports(*export_all(model, os.path.join(FLAGS.work_dir, "export"), crops))
+    cli.print_exports(*export_all(model, os.path.join(FLAGS.work_dir, "export"), crops, FLAGS.codec, FLAGS.refine))
 
 
 def _write_flags():

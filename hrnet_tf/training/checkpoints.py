@@ -49,20 +49,20 @@ class Checkpoint:
     Attributes:
         step: steps done.
         evaluated_step: the step of the last evaluation.
-        best_ap: of the best evaluation so far, minus infinity before the first.
+        best_metric: of the best evaluation so far, minus infinity before the first.
     """
 
     def __init__(self, work_dir, model, optimizer):
         self._progress = {
             "step": tf.Variable(0, dtype=tf.int64),
             "evaluated_step": tf.Variable(0, dtype=tf.int64),
-            "best_ap": tf.Variable(float("-inf"), dtype=tf.float64),
+            "best_metric": tf.Variable(float("-inf"), dtype=tf.float64),
         }
         self._checkpoint = tf.train.Checkpoint(model=model, optimizer=optimizer, **self._progress)
         self._manager = tf.train.CheckpointManager(
             self._checkpoint, os.path.join(work_dir, _CHECKPOINT_DIR), max_to_keep=1, checkpoint_name="last"
         )
-        self.step, self.evaluated_step, self.best_ap = 0, 0, float("-inf")
+        self.step, self.evaluated_step, self.best_metric = 0, 0, float("-inf")
 
     def save(self):
         """Writes the state; the one before it is removed only when the new one is complete."""

@@ -57,19 +57,32 @@ class Trainer:
         optimizer: its optimizer, whose learning rate is logged.
         train_step: of `make_train_step`.
         make_dataset: (first_step, last_step) -> tf.data.Dataset of global batches.
-        evaluate: () -> ({name: number}, "AP" among them, and an image [H,W,3] uint8 of predictions).
-        save_best: () -> None, called when AP has risen.
+        evaluate: () -> ({name: number} and an image [H,W,3] uint8 of predictions).
+        main_metric: the one of these names, higher is better, that tells which state is best.
+        save_best: () -> None, called when it has risen.
         plan: a `Plan`.
         checkpoint: a `Checkpoint`, restored if there is something to resume.
         work_dir: folder of the metrics.
     """
 
     def __init__(
-        self, *, strategy, model, optimizer, train_step, make_dataset, evaluate, save_best, plan, checkpoint, work_dir
+        self,
+        *,
+        strategy,
+        model,
+        optimizer,
+        train_step,
+        make_dataset,
+        evaluate,
+        main_metric,
+        save_best,
+        plan,
+        checkpoint,
+        work_dir,
     ):
         self._strategy, self._model, self._train_step = strategy, model, train_step
         self._optimizer = getattr(optimizer, "inner_optimizer", optimizer)
-        self._evaluate, self._save_best = evaluate, save_best
+        self._evaluate, self._main_metric, self._save_best = evaluate, main_metric, save_best
         self._plan, self._checkpoint = plan, checkpoint
         self._log = MetricsLog(work_dir, checkpoint.step, checkpoint.evaluated_step)
         self._progress = Progress(checkpoint.step, plan.last_step, plan.epoch_steps, plan.batch_size)
@@ -166,9 +179,9 @@ class Trainer:
         self._log.scalars(checkpoint.step, metrics)
         self._log.image(checkpoint.step, "predictions", image)
         self._progress.message(f"step {checkpoint.step}: " + "  ".join(f"{k} {v:.3f}" for k, v in metrics.items()))
-        if metrics["AP"] > checkpoint.best_ap:
+        if metrics[self._main_metric] > checkpoint.best_metric:
             self._save_best()
-            checkpoint.best_ap = metrics["AP"]
+            checkpoint.best_metric = metrics[self._main_metric]
         checkpoint.evaluated_step = checkpoint.step
         checkpoint.save()
         self._progress.pause(time.monotonic() - start)

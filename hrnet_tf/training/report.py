@@ -98,6 +98,6 @@ def _is_before(line, step, evaluated_step):
     """Whether a line of the log is from up to `step`, and from up to `evaluated_step` if of an evaluation."""
     try:
         entry = json.loads(line)
-        return entry["step"] <= (evaluated_step if "AP" in entry else step)
+        return entry["step"] <= (step if "loss" in entry else evaluated_step)
     except (ValueError, KeyError, TypeError):  # the last line of a run that was killed
         return False

@@ -1,0 +1,41 @@
+"""Starting the command-line tools as users do, in processes of their own."""
+
+import pathlib
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).parents[1]
+
+
+def command(tool, **flags):
+    return [sys.executable, f"tools/{tool}.py", *(f"--{name}={value}" for name, value in flags.items())]
+
+
+def training(root, **flags):
+    """The flags of a run that takes seconds, on the folder `root`/data."""
+    return {
+        "model": "hrnet_w18_small_v1",
+        "input_size": "64x64",
+        "data_dir": root / "data",
+        "train_split": "tiny",
+        "val_split": "tiny",
+        "work_dir": root / "work",
+        "batch_size": 4,
+        "epochs": 2,
+        "eval_every": 1,
+        **flags,
+    }
+
+
+def run(tool, **flags):
+    options = {"cwd": ROOT, "capture_output": True, "text": True}
+    return subprocess.run(command(tool, **flags), **options)
+
+
+def complaint(result):
+    """The one line that a tool ended with, which must be its only one on bad input."""
+    assert result.returncode == 1, result.stderr
+    assert "Traceback" not in result.stderr
+    errors = [line for line in result.stderr.splitlines() if line.startswith(("error: ", "FATAL "))]
+    assert len(errors) == 1, result.stderr
+    return result.stderr
