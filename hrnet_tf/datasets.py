@@ -26,9 +26,13 @@ class CocoDataset:
     data_dir: str
     main_metric = "AP"
 
+    def is_annotated(self, split):
+        """Whether there are annotations to measure predictions on; else they go to COCO's server."""
+        return not coco.is_unannotated(split)
+
     def load_split(self, split):
         """`PersonRecords` of a split's annotated people; of a test split of COCO, its images without people."""
-        if coco.is_unannotated(split):
+        if not self.is_annotated(split):
             return coco.load_image_info(self.data_dir, split)
         return coco.load_split(self.data_dir, split)
 
@@ -54,7 +58,7 @@ class CocoDataset:
         _, size = people.crops(input_size)
         arguments = (people.image_ids[people.image_index], keypoints, people.box_scores, size.prod(-1))
         sigmas = people.skeleton.oks_sigmas
-        if coco.is_unannotated(split):
+        if not self.is_annotated(split):
             results = keypoint_results(*arguments, sigmas=sigmas, suppression=suppression)
             save_results(results_file, results)
             return {}
@@ -78,6 +82,10 @@ class MpiiDataset:
     data_dir: str
     main_metric = "Mean"
 
+    def is_annotated(self, split):
+        """Whether there are annotations to measure predictions on; else they go to MPII's server."""
+        return split != mpii.TEST_SPLIT
+
     def load_split(self, split):
         """`PersonRecords` of a split's people."""
         return mpii.load_split(self.data_dir, split)
@@ -96,7 +104,7 @@ class MpiiDataset:
         """
         if results_file is not None:
             mpii.save_predictions(results_file, keypoints)
-        if split == mpii.TEST_SPLIT:
+        if not self.is_annotated(split):
             return {}
         return evaluate_pckh(mpii.ground_truth_path(self.data_dir, split), keypoints[..., :2])
 

@@ -10,6 +10,7 @@ from conftest import write_annotations, write_dataset
 from hrnet_tf import InputError
 from hrnet_tf.data import coco
 from hrnet_tf.data.records import check_images_exist, read_image
+from hrnet_tf.datasets import CocoDataset
 from hrnet_tf.skeletons import COCO, skeleton_from_category
 
 SAMPLE = os.environ.get("HRNET_TF_COCO_SAMPLE")
@@ -33,6 +34,13 @@ def test_people_are_read_in_the_order_of_images(dataset):
     annotation = json.loads((dataset / "annotations/person_keypoints_tiny.json").read_text())["annotations"][3]
     np.testing.assert_allclose(records.keypoints[3], np.reshape(annotation["keypoints"], (17, 3))[:, :2], rtol=1e-6)
     assert read_image(records.path(3)).shape == (120, 160, 3)
+
+
+def test_a_split_called_test_has_annotations_unless_it_is_one_of_cocos(tmp_path):
+    write_dataset(tmp_path, "test")
+    assert len(CocoDataset(str(tmp_path)).load_split("test")) == 8
+    names = ("test2017", "test-dev2017", "test-challenge2015", "test", "test-dev", "tests2017", "val2017")
+    assert [coco.is_unannotated(name) for name in names] == [True] * 3 + [False] * 4
 
 
 def test_images_may_lie_directly_under_the_data_directory(dataset):

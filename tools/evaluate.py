@@ -36,7 +36,7 @@ def main():
     for path in (FLAGS.metrics, FLAGS.results, FLAGS.sheet):
         if path and not os.path.isdir(os.path.dirname(path) or "."):
             raise InputError(f"cannot write {path}: its folder does not exist")
-    if FLAGS.val_split.startswith("test") and not FLAGS.results:
+    if not FLAGS.results and not cli.dataset().is_annotated(FLAGS.val_split):
         raise InputError(f"--val_split {FLAGS.val_split} is not annotated: give --results, for the benchmark's server")
     strategy = cli.make_strategy(FLAGS.batch_size)
     with strategy.scope():

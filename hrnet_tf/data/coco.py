@@ -5,6 +5,7 @@ without an annotated keypoint are left out; detector boxes are taken as they are
 """
 
 import os
+import re
 
 import numpy as np
 
@@ -36,8 +37,11 @@ def load_split(data_dir, split):
 
 
 def is_unannotated(split):
-    """Whether a split is one of COCO's test sets, whose annotations only COCO's server has."""
-    return split.startswith("test")
+    """Whether a split is one of COCO's test sets, such as test-dev2017, whose annotations only COCO's server has.
+
+    A split "test" of data of one's own has annotations as any other.
+    """
+    return re.fullmatch(r"test(-dev|-challenge)?20\d\d", split) is not None
 
 
 def load_image_info(data_dir, split):
