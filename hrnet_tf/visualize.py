@@ -13,10 +13,14 @@ LEFT_COLOR = (255, 149, 0)
 RIGHT_COLOR = (48, 176, 255)
 CENTER_COLOR = (110, 235, 110)
 OUTLINE_COLOR = (20, 20, 20)
+BOX_COLOR = (250, 250, 250)
 
 # Limb width as a fraction of the person's extent, and its bounds in pixels.
 LIMB_WIDTH = 0.014
 MIN_LIMB_WIDTH, MAX_LIMB_WIDTH = 1, 12
+
+# Width of the lines of boxes as a fraction of the image's longer side.
+BOX_WIDTH = 0.0015
 
 # cv2 draws at 1/16 of a pixel when coordinates are integers shifted by 4 bits.
 SUBPIXEL_BITS = 4
@@ -60,6 +64,33 @@ def draw_keypoints(image, keypoints, skeleton, score_threshold=0.2):
     canvas = image.copy()
     for points, shown in zip(keypoints[..., :2], drawn, strict=True):
         _draw_person(canvas, points, shown, skeleton)
+    return canvas
+
+
+def draw_boxes(image, boxes_xywh):
+    """Draws the outlines of boxes over an image, in white within dark.
+
+    Args:
+        image: [H, W, 3] uint8 RGB.
+        boxes_xywh: [N, 4] in pixels of the image.
+
+    Returns:
+        A new image, [H, W, 3] uint8.
+
+    Raises:
+        InputError: the image or the boxes have another shape or type.
+    """
+    _check_image(image, "image")
+    boxes = np.asarray(boxes_xywh, np.float64)
+    if boxes.ndim != 2 or boxes.shape[1] != 4:
+        raise InputError(f"boxes_xywh must have shape [N, 4]. Received: {boxes.shape}")
+    canvas = image.copy()
+    width = max(1, round(BOX_WIDTH * max(image.shape[:2])))
+    corners = np.stack([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
+    fixed = np.round(corners.clip(-MAX_COORDINATE, MAX_COORDINATE) * 2**SUBPIXEL_BITS).astype(int).tolist()
+    for color, thickness in ((OUTLINE_COLOR, width + 2), (BOX_COLOR, width)):
+        for start, end in fixed:
+            cv2.rectangle(canvas, start, end, color, thickness, cv2.LINE_AA, SUBPIXEL_BITS)
     return canvas
 
 

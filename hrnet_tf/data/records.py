@@ -67,8 +67,13 @@ def check_images_exist(records):
         )
 
 
-def read_image(path):
-    """Reads an image as RGB [H,W,3] uint8, pixels as stored (as in the reference, EXIF orientation is not applied).
+def read_image(path, turn=False):
+    """Reads an image as RGB [H,W,3] uint8: grey is repeated, alpha dropped, 16 bits are cut to 8.
+
+    Args:
+        path: of the file.
+        turn: turn the picture as its EXIF orientation says. Annotations are of the pixels as stored,
+            as in the reference.
 
     Raises:
         InputError: the file is absent, truncated or no image.
@@ -78,8 +83,7 @@ def read_image(path):
             data = file.read()
     except OSError as error:
         raise InputError(f"cannot read image {path}: {error.strerror}") from error
-    # IMREAD_COLOR converts grey images and drops alpha.
-    flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+    flags = cv2.IMREAD_COLOR_RGB if turn else cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
     except cv2.error:  # such as a header that claims more pixels than OpenCV takes

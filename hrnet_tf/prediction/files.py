@@ -1,0 +1,259 @@
+"""Prediction of images, folders and videos: what is looked for in which picture, and the files that come of it.
+
+Pictures stream through, so that neither a folder nor a video has to fit in memory.
+
+Shape legend: H and W image, N people, K keypoints.
+"""
+
+import contextlib
+import csv
+import dataclasses
+import itertools
+import json
+import os
+import tempfile
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from hrnet_tf.errors import InputError
+from hrnet_tf.evaluation import rescore
+from hrnet_tf.files import replacing
+from hrnet_tf.prediction.predictor import load_image
+from hrnet_tf.prediction.video import open_video, video_writer
+from hrnet_tf.visualize import draw_boxes, draw_keypoints, write_image
+
+JSON_NAME, CSV_NAME = "predictions.json", "predictions.csv"
+CSV_COLUMNS = ("file", "frame", "person", "keypoint", "x", "y", "score")
+_DECIMALS = 4
+
+# Pictures are predicted together until they have this many pixels: 150 MB.
+_MAX_PIXELS = 50_000_000
+
+
+@dataclasses.dataclass(frozen=True)
+class Picture:
+    """An image to predict people in.
+
+    Attributes:
+        name: of its file.
+        image: [H,W,3] uint8 RGB.
+        image_id: integer that stands for it in the results.
+        boxes: [N,4] float32, or None for the whole image.
+        box_scores: [N] float32, [1] for the whole image.
+        frame: number in the video, from 0, or None for an image file.
+    """
+
+    name: str
+    image: np.ndarray
+    image_id: int
+    boxes: np.ndarray | None
+    box_scores: np.ndarray
+    frame: int | None = None
+
+
+def find_images(path, on_bad_image, ids=None):
+    """The image `path`, or the images in the folder `path` in order of their names; hidden files are not looked at.
+
+    Args:
+        path: of a file or folder.
+        on_bad_image: called with the InputError of each file that is no image, or not among `ids`.
+        ids: {file name: id}, or None.
+
+    Returns:
+        {path: number that stands for the image in detections}: its id, or without `ids` the number
+        that its name consists of, as 785 for 000000000785.jpg, or None where it is not a number.
+
+    Raises:
+        InputError: `path` does not exist, or nothing there is an image.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise InputError(f"{path} does not exist")
+    files = sorted(entry for entry in path.iterdir() if not entry.name.startswith(".")) if path.is_dir() else [path]
+    numbers = {}
+    for file in files:
+        if file.is_dir():
+            continue
+        try:
+            if ids is not None and file.name not in ids:
+                raise InputError(f"{file} is not in the annotations")
+            if not cv2.haveImageReader(str(file)):  # looks at the first bytes only
+                load_image(file)  # says why
+        except InputError as error:
+            on_bad_image(error)
+            continue
+        number = int(file.stem) if file.stem.isdecimal() else None
+        numbers[file] = number if ids is None else ids[file.name]
+    if not numbers:
+        raise InputError(f"{path}: no image can be read there")
+    return numbers
+
+
+def result_ids(numbers):
+    """Ids for results of `find_images`' files: the numbers where each has one of its own, else 1, 2, 3 in order."""
+    if None not in numbers.values() and len(set(numbers.values())) == len(numbers):
+        return numbers
+    return {path: i for i, path in enumerate(numbers, start=1)}
+
+
+def predict_images(predictor, numbers, out_dir, boxes_of, on_bad_image, score_threshold=0.2, progress=None):
+    """Predicts people in image files and writes annotated copies, `predictions.json` and `predictions.csv`.
+
+    Args:
+        predictor: a `PosePredictor`.
+        numbers: images of one folder, as `find_images` gives them.
+        out_dir: another folder, made if there is none.
+        boxes_of: one of `prediction.boxes`.
+        on_bad_image: called with the InputError of an image that cannot be read.
+        score_threshold: keypoints scored at or below it are not drawn; the results have them.
+        progress: called with the numbers of images and people done.
+
+    Returns:
+        the numbers of images and of people predicted.
+
+    Raises:
+        InputError: no image can be read, or `out_dir` cannot be written or is the images' folder.
+    """
+    ids = result_ids(numbers)
+
+    def pictures():
+        for path, number in numbers.items():
+            try:
+                image = load_image(path)
+            except InputError as error:
+                on_bad_image(error)
+                continue
+            yield Picture(path.name, image, ids[path], *boxes_of(path.name, number))
+
+    def draw(picture, keypoints):
+        drawn = annotated(picture, keypoints, predictor.skeleton, score_threshold)
+        write_image(Path(out_dir, copy_name(picture.name)), drawn)
+
+    with _staging_folder(out_dir, next(iter(numbers)).parent) as staging:
+        done = _predict(predictor, pictures(), draw, staging, progress)
+        if not done[0]:
+            raise InputError("none of the images can be read")
+        _move_all(staging, out_dir)
+    return done
+
+
+def predict_video(predictor, path, out_dir, boxes_of, score_threshold=0.2, progress=None):
+    """Predicts people in a video's frames and writes an annotated copy (`.mp4`) beside the two files of results.
+
+    A frame's number, from 0, is its `image_id` in detections and in results. Sound is not copied.
+
+    Args:
+        path: of the video.
+        predictor, out_dir, boxes_of, score_threshold, progress: as for `predict_images`.
+
+    Returns:
+        the numbers of frames and of people predicted, and the number of frames that the file announces.
+
+    Raises:
+        InputError: the video cannot be read, or `out_dir` cannot be written or is the video's folder.
+    """
+    path = Path(path)
+    with open_video(path) as (frames, fps, announced), _staging_folder(out_dir, path.parent) as staging:
+        with video_writer(Path(staging, f"{path.stem}.mp4"), fps) as write:
+
+            def draw(picture, keypoints):
+                write(annotated(picture, keypoints, predictor.skeleton, score_threshold))
+
+            pictures = (Picture(path.name, image, i, *boxes_of(None, i), i) for i, image in enumerate(frames))
+            done = _predict(predictor, pictures, draw, staging, progress)
+        if not done[0]:
+            raise InputError(f"cannot decode video {path}: no frame of it")
+        _move_all(staging, out_dir)
+    return *done, announced
+
+
+def annotated(picture, keypoints, skeleton, score_threshold):
+    """The picture [H,W,3] uint8 with its boxes and people [N,K,3] drawn over it."""
+    image = picture.image if picture.boxes is None else draw_boxes(picture.image, picture.boxes)
+    return draw_keypoints(image, keypoints, skeleton, score_threshold)
+
+
+def copy_name(name):
+    """What an annotated copy is called: as the image itself where such files can be written, else with .png added."""
+    return name if cv2.haveImageWriter(name) else f"{name}.png"
+
+
+def _predict(predictor, pictures, draw, folder, progress):
+    """Predicts `pictures` in turn, calls `draw(picture, keypoints)` and writes the results into `folder`.
+
+    Returns:
+        the numbers of pictures and people.
+    """
+    num_pictures = num_people = 0
+    with _results_writer(folder, predictor.skeleton) as add:
+        for group in _groups(pictures, predictor.batch_size):
+            found = predictor.predict_batch([picture.image for picture in group], [picture.boxes for picture in group])
+            for picture, keypoints in zip(group, found, strict=True):
+                add(picture, keypoints)
+                draw(picture, keypoints)
+                num_people += len(keypoints)
+            num_pictures += len(group)
+            if progress is not None:
+                progress(num_pictures, num_people)
+    return num_pictures, num_people
+
+
+def _groups(pictures, num_people):
+    """Lists of pictures that have `num_people` people or `_MAX_PIXELS` together, or more by the last one."""
+    group, people, pixels = [], 0, 0
+    for picture in pictures:
+        group.append(picture)
+        people += len(picture.box_scores)
+        pixels += picture.image.size // 3
+        if people >= num_people or pixels >= _MAX_PIXELS:
+            yield group
+            group, people, pixels = [], 0, 0
+    if group:
+        yield group
+
+
+@contextlib.contextmanager
+def _results_writer(folder, skeleton):
+    """Yields a function (picture, keypoints [N,K,3]) that adds to both files of results in `folder`."""
+    with (
+        open(Path(folder, JSON_NAME), "w", encoding="utf-8") as json_file,
+        open(Path(folder, CSV_NAME), "w", encoding="utf-8", newline="") as csv_file,
+    ):
+        table = csv.writer(csv_file)
+        table.writerow(CSV_COLUMNS)
+        separator = "[\n"
+
+        def add(picture, keypoints):
+            nonlocal separator
+            scores = rescore(picture.box_scores, keypoints[..., 2])
+            frame = {} if picture.frame is None else {"frame": picture.frame}
+            for person, (points, score) in enumerate(zip(keypoints, scores, strict=True)):
+                rounded = np.round(points.astype(np.float64), _DECIMALS).tolist()
+                result = {"image_id": picture.image_id, "category_id": 1, "keypoints": [*itertools.chain(*rounded)]}
+                result |= {"score": round(float(score), _DECIMALS), "file_name": picture.name, **frame}
+                json_file.write(separator + json.dumps(result))
+                separator = ",\n"
+                for name, values in zip(skeleton.names, rounded, strict=True):
+                    table.writerow([picture.name, picture.frame, person, name, *values])
+
+        yield add
+        json_file.write("[]\n" if separator == "[\n" else "\n]\n")
+
+
+def _staging_folder(out_dir, source_dir):
+    """A temporary folder in `out_dir`, for files that go there once they are whole."""
+    if os.path.realpath(out_dir) == os.path.realpath(source_dir):
+        raise InputError(f"annotated copies would replace the originals: give another folder than {out_dir}")
+    try:
+        Path(out_dir).mkdir(parents=True, exist_ok=True)
+        return tempfile.TemporaryDirectory(prefix=".predict.", dir=out_dir, ignore_cleanup_errors=True)
+    except OSError as error:
+        raise InputError(f"cannot write {out_dir}: {error.strerror}") from error
+
+
+def _move_all(staging, out_dir):
+    for path in Path(staging).iterdir():
+        with replacing(Path(out_dir, path.name)) as temporary:
+            os.replace(path, temporary)

@@ -1,0 +1,231 @@
+"""`PosePredictor`: keypoints of people in any images, from any file of a trained network.
+
+Crops, flip test, decoding and the way back are those of evaluation (`hrnet_tf.predict`).
+
+Shape legend: B batch, H and W crop, N people, K keypoints.
+"""
+
+import os
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from hrnet_tf import geometry
+from hrnet_tf.data.pipeline import crop_matrices
+from hrnet_tf.data.records import PersonRecords, read_image
+from hrnet_tf.errors import InputError, shown
+from hrnet_tf.files import MAX_COORDINATE
+from hrnet_tf.heatmaps import REFINEMENTS
+from hrnet_tf.model_card import read_card
+from hrnet_tf.predict import make_predict_function, to_image
+from hrnet_tf.prediction.runtimes import load_network, network_of
+from hrnet_tf.skeletons import COCO
+
+
+class PosePredictor:
+    """Predicts the keypoints of people in images, given the boxes that they are in.
+
+    What is not given follows from the file's model card. Without one, a network of 17 keypoints is
+    taken for COCO's, trained with the codec "msra".
+
+        predictor = PosePredictor("best.keras")
+        people = predictor("photo.jpg", [[120, 80, 60, 200]])  # [1,17,3]
+
+    Attributes:
+        input_size: (H, W) of the crops.
+        skeleton: `skeletons.Skeleton` of the K keypoints.
+        codec, refine: that are used.
+    """
+
+    def __init__(self, path_or_model, flip_test=True, codec=None, refine=None, skeleton=None, batch_size=32):
+        """Loads the network.
+
+        Args:
+            path_or_model: a `.keras` file, a SavedModel folder with the signature "heatmaps" (or a
+                folder of versions of one), an `.onnx` or `.tflite` file that gives heatmaps, or a
+                `keras.Model`.
+            flip_test: average the heatmaps of the crop and of its mirror image.
+            codec: that the network was trained with, a name in `heatmaps.CODECS`.
+            refine: how heatmaps are decoded, one of `heatmaps.REFINEMENTS`; by default the codec's own.
+            skeleton: `skeletons.Skeleton` of the K keypoints.
+            batch_size: at most this many people go through the network at once.
+
+        Raises:
+            InputError: the network cannot be loaded or is no pose network, or its keypoints are not
+                those of the skeleton, or unknown.
+            ValueError: an unknown `codec` or `refine`, or `batch_size` is not positive.
+        """
+        if batch_size < 1:
+            raise ValueError(f"`batch_size` must be positive. Received: {batch_size}")
+        if refine not in (None, *REFINEMENTS):
+            raise ValueError(f"`refine` must be one of {', '.join(REFINEMENTS)}. Received: {refine!r}")
+        if isinstance(path_or_model, keras.Model):
+            network, card = network_of(path_or_model), None
+        else:
+            network, path = load_network(path_or_model)
+            card = read_card(path)
+        self.input_size = network.input_size
+        self.skeleton = _skeleton(skeleton, card, network.num_keypoints)
+        self.codec = codec or (card.codec if card else "msra")
+        self.refine = refine or (card.refine if card and card.codec == self.codec else None)
+        self.batch_size = batch_size
+        predict = make_predict_function(
+            tf.distribute.get_strategy(),
+            network.heatmaps,
+            self.skeleton.flip_pairs if flip_test else None,
+            codec=self.codec,
+            refine=self.refine,
+        )
+        # One graph for all batch sizes.
+        self._predict = predict.get_concrete_function(tf.TensorSpec((None, *self.input_size, 3), tf.uint8))
+
+    def __call__(self, image, boxes_xywh=None):
+        """Keypoints of the people of one image.
+
+        Args:
+            image: an array, or a path: see `load_image`.
+            boxes_xywh: [N,4] (x, y, width, height) in pixels of the image, of which parts may lie
+                beyond its border. None is the whole image as one box.
+
+        Returns:
+            [N,K,3] float32, x and y in pixels of the image and score, in the order of the boxes.
+
+        Raises:
+            InputError: the image or a box cannot be used.
+        """
+        return self.predict_batch([image], [boxes_xywh])[0]
+
+    def predict_batch(self, images, boxes_per_image=None):
+        """Keypoints of the people of several images, who go through the network together.
+
+        Images given by path are read one after the other and not kept.
+
+        Args:
+            images: M images, as `__call__` takes them.
+            boxes_per_image: M times boxes, as `__call__` takes them; None is all images as a whole.
+
+        Returns:
+            list of M arrays [N,K,3], each as `__call__` returns it.
+
+        Raises:
+            InputError: an image or a box cannot be used, or the two are not equally many.
+        """
+        boxes_per_image = [None] * len(images) if boxes_per_image is None else boxes_per_image
+        if len(images) != len(boxes_per_image):
+            raise InputError(
+                f"boxes_per_image must be as many as the images ({len(images)}). Received: {len(boxes_per_image)}"
+            )
+        people, points, crops = [], [np.zeros((0, self.skeleton.num_keypoints, 3), np.float32)], []
+        for image, boxes in zip(images, boxes_per_image, strict=True):
+            image = load_image(image)
+            people.append(self._people(checked_boxes(boxes, image)))
+            for matrix in crop_matrices(people[-1], self.input_size, self.codec):
+                crops.append(geometry.warp(image, matrix, self.input_size))
+                if len(crops) == self.batch_size:
+                    points.append(self._run(crops))
+                    crops = []
+        points.append(self._run(crops))
+        keypoints = np.split(np.concatenate(points), np.cumsum([len(group) for group in people]))
+        for group, found in zip(people, keypoints, strict=False):  # the last of the split is empty
+            found[..., :2] = to_image(found[..., :2], group, self.input_size, self.codec)
+        return keypoints[: len(people)]
+
+    def _run(self, crops):
+        """Keypoints [n,K,3] in heatmap pixels of a list of n crops, which black ones fill up to a power of two.
+
+        GPUs prepare for every new batch size: so there are few of them.
+        """
+        if not crops:
+            return np.zeros((0, self.skeleton.num_keypoints, 3), np.float32)
+        size = min(1 << (len(crops) - 1).bit_length(), self.batch_size)
+        batch = np.zeros((size, *self.input_size, 3), np.uint8)
+        batch[: len(crops)] = crops
+        return self._predict(tf.constant(batch)).numpy()[: len(crops)]
+
+    def _people(self, boxes):
+        """`PersonRecords` of the boxes [N,4] of one image, which is no file."""
+        count, num_keypoints = len(boxes), self.skeleton.num_keypoints
+        return PersonRecords(
+            skeleton=self.skeleton,
+            image_paths=[""],
+            image_ids=np.zeros(1, np.int64),
+            image_index=np.zeros(count, np.int32),
+            boxes=boxes,
+            box_scores=np.ones(count, np.float32),
+            keypoints=np.zeros((count, num_keypoints, 2), np.float32),
+            visible=np.zeros((count, num_keypoints), np.float32),
+        )
+
+
+def load_image(image):
+    """An image as RGB [H,W,3] uint8.
+
+    Args:
+        image: a path, whose picture is turned as its EXIF orientation says, so that boxes and
+            keypoints are those of the picture as it is looked at; or an array [H,W,3] RGB, [H,W,4]
+            RGBA (alpha is dropped), [H,W] or [H,W,1] grey; uint8, or uint16 from 0 to 65535.
+
+    Raises:
+        InputError: the file cannot be read, or the array has another shape or type.
+    """
+    if isinstance(image, str | os.PathLike):
+        return read_image(image, turn=True)
+    image = np.asarray(image)
+    if image.dtype not in (np.uint8, np.uint16):
+        raise InputError(
+            f"an image must be uint8 from 0 to 255 or uint16 from 0 to 65535. Received: {image.dtype} "
+            f"{list(image.shape)}. Scale and convert it, as in np.uint8(255 * image + 0.5) for values from 0 to 1"
+        )
+    if image.ndim == 2:
+        image = image[..., None]
+    if image.ndim != 3 or image.shape[2] not in (1, 3, 4) or 0 in image.shape:
+        raise InputError(f"an image must have shape [H,W,3], [H,W,4], [H,W] or [H,W,1]. Received: {list(image.shape)}")
+    if image.dtype == np.uint16:
+        image = np.uint8(image >> 8)
+    image = np.repeat(image, 3, axis=2) if image.shape[2] == 1 else image[..., :3]
+    return np.ascontiguousarray(image)
+
+
+def checked_boxes(boxes_xywh, image):
+    """Boxes as [N,4] float32; None is all of `image` [H,W,3] in one.
+
+    Raises:
+        InputError: they are not [N,4] numbers, or one is not finite, too far out or without area.
+    """
+    if boxes_xywh is None:
+        height, width = image.shape[:2]
+        return np.array([[0, 0, width, height]], np.float32)
+    try:
+        boxes = np.asarray(boxes_xywh, np.float32)
+    except (ValueError, TypeError) as error:
+        raise InputError(f"boxes must be [N,4] numbers. Received: {shown(boxes_xywh)}") from error
+    if boxes.shape == (0,):
+        return np.zeros((0, 4), np.float32)
+    if boxes.ndim != 2 or boxes.shape[1] != 4:
+        raise InputError(f"boxes must have shape [N,4] (x, y, width, height). Received: {list(boxes.shape)}")
+    # Comparisons with NaN are false.
+    usable = (np.abs(boxes) <= MAX_COORDINATE).all(axis=1) & (boxes[:, 2:] > 0).all(axis=1)
+    if not usable.all():
+        bad = int(np.argmin(usable))
+        raise InputError(
+            f"box {bad} must be finite x, y, width, height up to {MAX_COORDINATE:g} in pixels, with a positive width "
+            f"and height. Received: {boxes[bad].tolist()}"
+        )
+    return boxes
+
+
+def _skeleton(skeleton, card, num_keypoints):
+    """The keypoint set: the given one, the card's or COCO's, or InputError if it is not of `num_keypoints`."""
+    if skeleton is None and card is not None:
+        skeleton = card.skeleton
+    if skeleton is None and num_keypoints == COCO.num_keypoints:
+        skeleton = COCO
+    if skeleton is None:
+        raise InputError(
+            f"the model has no model card to say what its {num_keypoints} keypoints are: pass `skeleton`, such as "
+            "`hrnet_tf.skeletons.MPII` or that of an annotation file's category (`skeleton_from_category`)"
+        )
+    if skeleton.num_keypoints != num_keypoints:
+        raise InputError(f"the model predicts {num_keypoints} keypoints, but the skeleton has {skeleton.num_keypoints}")
+    return skeleton

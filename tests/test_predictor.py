@@ -1,0 +1,288 @@
+"""PosePredictor: images and boxes of all kinds, networks from all kinds of files."""
+
+import shutil
+import struct
+
+import cv2
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from hrnet_tf import InputError, PosePredictor, build_model
+from hrnet_tf.data import coco
+from hrnet_tf.data.records import read_image
+from hrnet_tf.export.litert import export_litert
+from hrnet_tf.export.onnx import export_onnx
+from hrnet_tf.export.saved_model import export_saved_model
+from hrnet_tf.model_card import ModelCard, write_card
+from hrnet_tf.predict import make_predict_function, predict_people
+from hrnet_tf.prediction.predictor import load_image
+from hrnet_tf.skeletons import COCO, Skeleton
+
+SIZE = (64, 48)
+COLORS = Skeleton(("red", "l_green", "r_blue"), ((1, 2),), ((0, 1), (0, 2)), (0.1,) * 3, (0, 1, 2))
+
+
+def color_network():
+    """Its heatmaps [B,16,12,3] are the colours of every fourth pixel."""
+    inputs = keras.Input((*SIZE, 3), name="images")
+    convolution = keras.layers.Conv2D(3, 1, strides=4, use_bias=False)
+    model = keras.Model(inputs, convolution(inputs))
+    convolution.set_weights([np.eye(3, dtype=np.float32)[None, None] / 255])
+    return model
+
+
+def random_network(num_keypoints=17):
+    """Its heatmaps have maxima all over the place."""
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((*SIZE, 3), name="images")
+    x = keras.layers.Rescaling(1 / 255, -0.5)(inputs)
+    x = keras.layers.Conv2D(8, 5, strides=4, padding="same", activation="relu")(x)
+    return keras.Model(inputs, keras.layers.Conv2D(num_keypoints, 3, padding="same")(x))
+
+
+def dotted_image(points, sigma=3, size=(200, 300)):
+    """An image with a soft red, green and blue dot at the three (x, y) `points`."""
+    rows, columns = np.mgrid[: size[0], : size[1]]
+    dots = [np.exp(-((columns - x) ** 2 + (rows - y) ** 2) / (2 * sigma**2)) for x, y in points]
+    return np.uint8(255 * np.stack(dots, -1))
+
+
+def noise(height=120, width=160, seed=0):
+    image = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    return cv2.GaussianBlur(image, (0, 0), 3)
+
+
+@pytest.fixture(scope="module")
+def predictor():
+    return PosePredictor(random_network(), batch_size=4)
+
+
+@pytest.mark.parametrize("box", [[80, 40, 90, 120], [-20, -30, 200, 150], [90, 50, 250, 180]])
+def test_points_are_found_where_they_are_in_the_image(box):
+    points = np.array([[100.0, 60], [130, 90], [115, 100]])
+    predictor = PosePredictor(color_network(), flip_test=False, skeleton=COLORS)
+    found = predictor(dotted_image(points, sigma=8), [box])
+    assert found.shape == (1, 3, 3)
+    assert found.dtype == np.float32
+    pixel = 1.25 * max(box[2] / SIZE[1], box[3] / SIZE[0]) * 4  # of the heatmap, in the image
+    np.testing.assert_allclose(found[0, :, :2], points, atol=0.5 * pixel)
+    assert (found[..., 2] > 0.2).all()
+
+
+def test_flip_test_exchanges_the_pairs():
+    points = np.array([[100.0, 60], [130, 90], [115, 100]])
+    image, box = dotted_image(points, sigma=12), [[70, 30, 90, 120]]
+    one_sided = PosePredictor(color_network(), flip_test=False, skeleton=COLORS)(image, box)
+    # The network knows colours, not sides: the mirror image adds the other one's dot at half its height.
+    both = PosePredictor(color_network(), skeleton=COLORS)(image, box)
+    np.testing.assert_allclose(both[0, 1:, 2], one_sided[0, 1:, 2] / 2, atol=0.3)
+    assert both[0, 0, 2] > 0.8
+    assert both[0, 1, 2] < 0.8
+
+
+@pytest.mark.parametrize("codec", ["msra", "dark", "udp"])
+def test_the_same_as_evaluation(dataset, codec):
+    records = coco.load_split(str(dataset), "tiny")
+    model, strategy = random_network(), tf.distribute.get_strategy()
+    predict = make_predict_function(strategy, model, COCO.flip_pairs, codec=codec)
+    expected, _ = predict_people(predict, records, SIZE, 3, strategy, codec=codec)
+    boxes = [records.boxes[records.image_index == i] for i in range(len(records.image_paths))]
+    images = [read_image(path) for path in records.image_paths]
+    for batch_size in (3, 32):
+        found = PosePredictor(model, codec=codec, batch_size=batch_size).predict_batch(images, boxes)
+        assert [len(people) for people in found] == [2, 2, 2, 2]
+        np.testing.assert_allclose(np.concatenate(found), expected, atol=1e-3)
+    assert np.ptp(expected[..., 0]) > 50
+
+
+def test_no_boxes_are_the_whole_image_and_no_people_give_no_keypoints(predictor):
+    image = noise()
+    whole = predictor(image)
+    assert whole.shape == (1, 17, 3)
+    np.testing.assert_array_equal(whole, predictor(image, [[0, 0, 160, 120]]))
+    for nobody in ([], np.zeros((0, 4))):
+        assert predictor(image, nobody).shape == (0, 17, 3)
+    assert predictor.predict_batch([]) == []
+
+
+def test_people_of_many_images_go_through_the_network_together(predictor, monkeypatch):
+    images = [noise(90 + 10 * i, 160 - 10 * i, seed=i) for i in range(4)]
+    boxes = [[[10, 10, 40, 60], [30, 5, 60, 80], [0, 0, 20, 20]], [], None, [[5 * i, 9, 50, 70] for i in range(5)]]
+    sizes, run = [], predictor._predict
+    monkeypatch.setattr(predictor, "_predict", lambda batch: sizes.append(len(batch)) or run(batch))
+    found = predictor.predict_batch(images, boxes)
+    assert [len(people) for people in found] == [3, 0, 1, 5]
+    assert sizes == [4, 4, 1]
+    for image, group, people in zip(images, boxes, found, strict=True):
+        np.testing.assert_allclose(predictor(image, group), people, atol=1e-3)
+    assert set(sizes) <= {1, 2, 4}
+    with pytest.raises(InputError, match=r"as many as the images \(4\)\. Received: 1"):
+        predictor.predict_batch(images, [None])
+
+
+def test_arrays_of_every_kind_are_the_same_picture(predictor):
+    color, gray = noise(), noise()[..., 0]
+    expected = predictor(color, [[20, 10, 80, 90]])
+    alpha = np.random.default_rng(1).integers(0, 256, gray.shape, dtype=np.uint8)
+    for image in (np.dstack([color, alpha]), (color.astype(np.uint16) << 8) + 130, color[:, ::-1][:, ::-1]):
+        np.testing.assert_array_equal(predictor(image, [[20, 10, 80, 90]]), expected)
+    expected = predictor(np.dstack([gray] * 3), [[20, 10, 80, 90]])
+    for image in (gray, gray[..., None], gray.astype(np.uint16) << 8):
+        np.testing.assert_array_equal(predictor(image, [[20, 10, 80, 90]]), expected)
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (noise() / 255, r"uint8 from 0 to 255 or uint16.*float64.*255 \* image"),
+        (noise().astype(np.int64), "uint8.*int64"),
+        (noise() > 100, "uint8.*bool"),
+        (noise().transpose(2, 0, 1), r"\[H,W,3\].*Received: \[3, 120, 160\]"),
+        (noise()[..., :2], r"Received: \[120, 160, 2\]"),
+        (noise()[:0], r"Received: \[0, 160, 3\]"),
+        (noise()[None], r"Received: \[1, 120, 160, 3\]"),
+        (None, "object"),
+        ("missing.jpg", "cannot read image missing.jpg: No such file"),
+    ],
+)
+def test_what_is_no_image_is_refused(predictor, image, message):
+    with pytest.raises(InputError, match=message):
+        predictor(image)
+
+
+@pytest.mark.parametrize(
+    ("boxes", "message"),
+    [
+        ([1, 2, 3, 4], r"shape \[N,4\].*Received: \[4\]"),
+        ([[1, 2, 3]], r"Received: \[1, 3\]"),
+        ([[1, 2, 3, 4], [1, 2]], "numbers"),
+        ("boxes", "numbers"),
+        ([[0, 0, 9, 9], [0, 0, np.nan, 9]], "box 1 must be finite.*nan"),
+        ([[np.inf, 0, 9, 9]], "box 0 must be finite"),
+        ([[0, 0, 9, -1]], "box 0.*positive width"),
+        ([[0, 0, 0, 9]], "box 0.*positive width"),
+        ([[0, 0, 1e9, 9]], "box 0.*up to 1e\\+06"),
+    ],
+)
+def test_bad_boxes_are_refused(predictor, boxes, message):
+    with pytest.raises(InputError, match=message):
+        predictor(noise(), boxes)
+
+
+def with_orientation(jpeg, orientation):
+    """The bytes of a JPEG file with an EXIF orientation put in."""
+    tiff = b"II*\0" + struct.pack("<IHHHIHHI", 8, 1, 0x0112, 3, 1, orientation, 0, 0)
+    segment = b"Exif\0\0" + tiff
+    return jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(segment) + 2) + segment + jpeg[2:]
+
+
+# What makes the picture of the pixels as stored: EXIF 2.32, "Orientation".
+TURNS = {
+    1: lambda image: image,
+    2: lambda image: image[:, ::-1],
+    3: lambda image: image[::-1, ::-1],
+    4: lambda image: image[::-1],
+    5: lambda image: image.transpose(1, 0, 2),
+    6: lambda image: np.rot90(image, -1),
+    7: lambda image: image.transpose(1, 0, 2)[::-1, ::-1],
+    8: lambda image: np.rot90(image),
+}
+
+
+@pytest.mark.parametrize("orientation", TURNS)
+def test_files_are_turned_by_exif(tmp_path, predictor, orientation):
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(with_orientation(cv2.imencode(".jpg", noise())[1].tobytes(), orientation))
+    stored = read_image(path)
+    assert stored.shape == (120, 160, 3)
+    turned = np.ascontiguousarray(TURNS[orientation](stored))
+    np.testing.assert_array_equal(load_image(path), turned)
+    box = [[30, 20, 60, 90]]
+    np.testing.assert_array_equal(predictor(str(path), box), predictor(turned, box))
+
+
+def test_files_of_every_depth_are_read(tmp_path):
+    color = noise()
+    gray = color[..., 0]
+    cases = {
+        "gray.png": (gray, np.dstack([gray] * 3)),
+        "gray16.png": ((gray.astype(np.uint16) << 8) + 99, np.dstack([gray] * 3)),
+        "alpha.png": (np.dstack([color[..., ::-1], gray]), color),
+        "color16.png": ((color[..., ::-1].astype(np.uint16) << 8) + 99, color),
+        "color16.tif": ((color[..., ::-1].astype(np.uint16) << 8) + 99, color),
+        "alpha16.png": ((np.dstack([color[..., ::-1], gray]).astype(np.uint16) << 8), color),
+    }
+    for name, (written, expected) in cases.items():
+        cv2.imwrite(str(tmp_path / name), written)
+        np.testing.assert_array_equal(load_image(tmp_path / name), expected, err_msg=name)
+
+
+def test_the_model_card_says_what_is_not_given(tmp_path):
+    path = tmp_path / "colors.keras"
+    color_network().save(path)
+    with pytest.raises(InputError, match="no model card to say what its 3 keypoints are: pass `skeleton`"):
+        PosePredictor(path)
+    assert PosePredictor(path, skeleton=COLORS).codec == "msra"
+    write_card(path, ModelCard("colors", SIZE, COLORS, codec="udp", refine="none"))
+    predictor = PosePredictor(path)
+    assert (predictor.skeleton, predictor.codec, predictor.refine) == (COLORS, "udp", "none")
+    predictor = PosePredictor(path, codec="dark")
+    assert (predictor.codec, predictor.refine) == ("dark", None)
+    assert PosePredictor(path, refine="udp").refine == "udp"
+    with pytest.raises(InputError, match="predicts 3 keypoints, but the skeleton has 17"):
+        PosePredictor(path, skeleton=COCO)
+    assert PosePredictor(random_network()).skeleton is COCO
+
+
+def test_bad_settings_are_refused():
+    for settings in ({"codec": "msr"}, {"refine": "half"}, {"batch_size": 0}):
+        with pytest.raises(ValueError, match=f"`{next(iter(settings))}` must be"):
+            PosePredictor(random_network(), **settings)
+
+
+def test_what_is_no_model_is_refused(tmp_path):
+    (tmp_path / "junk.keras").write_bytes(b"junk" * 100)
+    (tmp_path / "junk.onnx").write_bytes(b"junk" * 100)
+    (tmp_path / "empty").mkdir()
+    module = tf.Module()
+    module.double = tf.function(lambda x: {"y": 2 * x}, input_signature=[tf.TensorSpec([None])])
+    tf.saved_model.save(module, str(tmp_path / "other"), signatures={"serving_default": module.double})
+    messages = {
+        "missing.keras": "must be an existing .keras, .onnx or .tflite file or a SavedModel folder",
+        "model.h5": "must be an existing",
+        "junk.keras": r"model .*junk\.keras cannot be loaded: ",
+        "junk.onnx": r"junk\.onnx cannot be loaded: ",
+        "empty": "neither saved_model.pb nor numbered versions",
+        "other": r"must have the signature 'heatmaps'. Received: \['serving_default'\]",
+    }
+    for name, message in messages.items():
+        with pytest.raises(InputError, match=message) as caught:
+            PosePredictor(tmp_path / name)
+        assert "\n" not in str(caught.value)
+    inputs = keras.Input((8, 8, 3))
+    with pytest.raises(InputError, match=r"is not a pose network .* Received: \[None, 8, 8, 3\] to \[None, 192\]"):
+        PosePredictor(keras.Model(inputs, keras.layers.Flatten()(inputs)))
+
+
+@pytest.mark.slow
+def test_networks_from_every_file_predict_the_same(tmp_path):
+    keras.utils.set_random_seed(0)
+    model = build_model("hrnet_w18_small_v1", (64, 64), num_keypoints=17)
+    kernel, _ = model.get_layer("final_layer").weights
+    kernel.assign(kernel / np.ptp(model(noise(64, 64)[None])))  # heatmaps of new networks are flat
+    card = ModelCard(model.name, (64, 64), COCO)
+    paths = {name: tmp_path / name for name in ("a.keras", "versions", "versions/3", "a.onnx", "a.tflite")}
+    model.save(paths["a.keras"])
+    export_saved_model(model, paths["versions/3"], card)
+    shutil.copytree(paths["versions/3"], paths["versions"] / "12")
+    export_onnx(model, paths["a.onnx"])
+    export_litert(model, paths["a.tflite"], "float32")
+    expected = PosePredictor(model)(noise(), [[10, 10, 60, 90], [70, 20, 60, 60], [0, 0, 160, 120]])
+    assert np.ptp(expected[..., 2]) > 1e-3
+    for path in paths.values():
+        found = PosePredictor(path)(noise(), [[10, 10, 60, 90], [70, 20, 60, 60], [0, 0, 160, 120]])
+        np.testing.assert_allclose(found[..., 2], expected[..., 2], rtol=1e-3, atol=1e-5, err_msg=str(path))
+        # Equal maxima may fall to either side.
+        assert (np.abs(found - expected)[..., :2].max(axis=-1) < 1e-2).mean() > 0.9

@@ -1,0 +1,303 @@
+"""tools/predict.py: images, folders and videos in; pictures, JSON and CSV out."""
+
+import csv
+import json
+import os
+
+import cv2
+import keras
+import numpy as np
+import pytest
+from pycocotools.coco import COCO as Coco
+from tool_runs import complaint, run
+
+from hrnet_tf import InputError, PosePredictor, visualize
+from hrnet_tf.data.records import read_image
+from hrnet_tf.prediction import boxes, files, video
+from hrnet_tf.skeletons import COCO
+
+SAMPLE = os.environ.get("HRNET_TF_COCO_SAMPLE")
+BOX_A, BOX_B = [10, 10, 60, 90], [70, 20, 60, 60]
+
+
+def noise(seed=0, size=(120, 160)):
+    image = np.random.default_rng(seed).integers(0, 256, (*size, 3), dtype=np.uint8)
+    return cv2.GaussianBlur(image, (0, 0), 3)
+
+
+@pytest.fixture(scope="module")
+def model_path(tmp_path_factory):
+    """A network of 17 keypoints, small and untrained."""
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((64, 48, 3))
+    x = keras.layers.Conv2D(17, 5, strides=4, padding="same")(keras.layers.Rescaling(1 / 255)(inputs))
+    path = tmp_path_factory.mktemp("model") / "small.keras"
+    keras.Model(inputs, x).save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def predictor(model_path):
+    return PosePredictor(model_path, batch_size=2)
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """A folder with the images 7, 8 and 9, a truncated one, a text file, a hidden file and a folder."""
+    folder = tmp_path / "photos"
+    (folder / "more").mkdir(parents=True)
+    for number in (7, 8, 9):
+        visualize.write_image(folder / f"{number:012}.jpg", noise(number))
+    whole = (folder / "000000000009.jpg").read_bytes()
+    (folder / "000000000010.jpg").write_bytes(whole[:300])
+    (folder / "notes.txt").write_text("no image")
+    (folder / ".hidden").write_text("")
+    return folder
+
+
+def detection(image_id, box, score=0.9, **more):
+    return {"image_id": image_id, "category_id": 1, "bbox": box, "score": score, **more}
+
+
+def write_json(path, content):
+    path.write_text(json.dumps(content))
+    return path
+
+
+def write_video(path, num_frames=5, fps=12.5):
+    with video.video_writer(path, fps) as write:
+        for i in range(num_frames):
+            write(noise(i))
+    return path
+
+
+def read_csv(path):
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_folder_with_detections(photos, model_path, tmp_path):
+    found = [detection(7, BOX_A, 0.8), detection(9, BOX_A), detection(7, BOX_B), detection(7, BOX_B, 0.1)]
+    found += [detection(1, BOX_A), {**detection(7, BOX_A), "category_id": 2}, detection(9, [5, 5, 0, 9])]
+    detections = write_json(tmp_path / "detections.json", found)
+    flags = {"model": model_path, "input": photos, "out_dir": tmp_path / "out", "detections": detections}
+    result = run("predict", **flags, box_threshold=0.5, score_threshold=-100)
+    assert result.returncode == 0, result.stderr
+    assert "3 of 4 images, 3 people" in result.stdout
+    assert "2 images could not be read" in result.stdout
+    for name in ("notes.txt", "000000000010.jpg"):
+        assert f"skipped: cannot decode image {photos / name}" in result.stderr
+    names = [f"{number:012}.jpg" for number in (7, 8, 9)]
+    assert sorted(os.listdir(tmp_path / "out")) == [*names, "predictions.csv", "predictions.json"]
+
+    people = json.loads((tmp_path / "out" / "predictions.json").read_text())
+    assert [(person["image_id"], person["file_name"]) for person in people] == [
+        *[(7, "000000000007.jpg")] * 2,
+        (9, "000000000009.jpg"),
+    ]
+    predictor = PosePredictor(model_path)
+    expected = [*predictor(photos / names[0], [BOX_A, BOX_B]), *predictor(photos / names[2], [BOX_A])]
+    for person, keypoints, box_score in zip(people, expected, (0.8, 0.9, 0.9), strict=True):
+        np.testing.assert_allclose(np.reshape(person["keypoints"], (17, 3)), keypoints, atol=1e-3)
+        counted = keypoints[keypoints[:, 2] > 0.2, 2]
+        assert person["score"] == pytest.approx(box_score * counted.mean() if len(counted) else 0, abs=1e-3)
+    annotated = Coco()
+    annotated.dataset = {"images": [{"id": i} for i in (7, 8, 9)], "annotations": [], "categories": [{"id": 1}]}
+    annotated.createIndex()
+    assert len(annotated.loadRes(str(tmp_path / "out" / "predictions.json")).anns) == 3
+
+    rows = read_csv(tmp_path / "out" / "predictions.csv")
+    assert len(rows) == 3 * 17
+    assert list(rows[0]) == ["file", "frame", "person", "keypoint", "x", "y", "score"]
+    assert (rows[20]["file"], rows[20]["frame"], rows[20]["person"]) == (names[0], "", "1")
+    assert rows[20]["keypoint"] == COCO.names[3]
+    assert float(rows[20]["x"]) == people[1]["keypoints"][9]
+
+    drawn = read_image(tmp_path / "out" / names[0]).astype(int)
+    assert np.abs(drawn - read_image(photos / names[0])).max() > 100
+    unseen = read_image(tmp_path / "out" / names[1]).astype(int)
+    assert np.abs(unseen - read_image(photos / names[1])).max() < 40  # saved as JPEG again
+
+
+def test_a_video(model_path, tmp_path):
+    clip = write_video(tmp_path / "clip.mp4")
+    flags = {"model": model_path, "input": clip, "out_dir": tmp_path / "out", "boxes": "10,10,60,90; 70,20,60,60"}
+    result = run("predict", **flags)
+    assert result.returncode == 0, result.stderr
+    assert "5 frames, 10 people" in result.stdout
+    assert sorted(os.listdir(tmp_path / "out")) == ["clip.mp4", "predictions.csv", "predictions.json"]
+    people = json.loads((tmp_path / "out" / "predictions.json").read_text())
+    assert [(p["frame"], p["image_id"]) for p in people] == [(i, i) for i in range(5) for _ in range(2)]
+    assert {row["frame"] for row in read_csv(tmp_path / "out" / "predictions.csv")} == set("01234")
+    with (
+        video.open_video(tmp_path / "out" / "clip.mp4") as (frames, fps, announced),
+        video.open_video(clip) as (originals, _, _),
+    ):
+        frames, originals = list(frames), list(originals)
+        assert (len(frames), fps, announced) == (5, 12.5, 5)
+    expected = PosePredictor(model_path)(originals[3], [BOX_A, BOX_B])
+    np.testing.assert_allclose(np.reshape([p["keypoints"] for p in people[6:8]], (2, 17, 3)), expected, atol=1e-3)
+
+
+def test_the_tool_refuses_in_one_line(photos, model_path, tmp_path):
+    flags = {"model": model_path, "input": photos, "out_dir": tmp_path / "out"}
+    bad = flags | {"input": photos / "notes.txt"}
+    message = complaint(run("predict", **bad))
+    assert f"{photos / 'notes.txt'}: no image can be read there" in message
+    assert f"skipped: cannot decode image {photos / 'notes.txt'}" in message
+    both = flags | {"boxes": "1,2,3,4", "detections": "d.json"}
+    assert "--detections and --boxes exclude each other" in complaint(run("predict", **both))
+    assert not (tmp_path / "out").exists()
+
+
+def found_in(photos, ids=None):
+    bad = []
+    return files.find_images(photos, bad.append, ids), [str(error) for error in bad]
+
+
+def test_numbers_of_images(photos, tmp_path):
+    numbers, bad = found_in(photos)
+    assert [(path.name, number) for path, number in numbers.items()] == [(f"{n:012}.jpg", n) for n in (7, 8, 9, 10)]
+    assert len(bad) == 1
+    assert files.result_ids(numbers) == numbers
+    visualize.write_image(photos / "beach.png", noise())
+    numbers, _ = found_in(photos)
+    assert numbers[photos / "beach.png"] is None
+    assert list(files.result_ids(numbers).values()) == [1, 2, 3, 4, 5]
+    (photos / "beach.png").rename(photos / "8.png")
+    assert list(files.result_ids(found_in(photos)[0]).values()) == [1, 2, 3, 4, 5]
+
+    numbers, bad = found_in(photos, {"8.png": 80, "000000000009.jpg": 90})
+    assert [(path.name, number) for path, number in numbers.items()] == [("000000000009.jpg", 90), ("8.png", 80)]
+    assert f"{photos / '000000000007.jpg'} is not in the annotations" in bad
+    with pytest.raises(InputError, match="missing does not exist"):
+        found_in(tmp_path / "missing")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="no image can be read there"):
+        found_in(tmp_path / "empty")
+
+
+def test_detections_go_by_file_name_or_number(photos, tmp_path):
+    found = [detection(7, BOX_A), detection(7, BOX_B, file_name="photos/beach.png"), detection("x", BOX_B)]
+    detections = boxes.Detections(write_json(tmp_path / "d.json", found))
+    np.testing.assert_allclose(detections("000000000007.jpg", 7)[0], [BOX_A])
+    np.testing.assert_allclose(detections("beach.png", None)[0], [BOX_B])
+    for nothing, scores in (detections("other.jpg", 8), detections("other.jpg", None)):
+        assert nothing.shape == (0, 4)
+        assert scores.shape == (0,)
+    detections.check_match({photos / "000000000007.jpg": 7})
+    with pytest.raises(InputError, match=r"no person box is of these images.*such as 000000000008\.jpg"):
+        detections.check_match({photos / "000000000008.jpg": 8})
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({}, "must hold a list of detections. Received: a dict"),
+        ([detection(7, BOX_A), 5], "detection 1 is malformed. Received: 5"),
+        ([{"image_id": 7, "bbox": BOX_A}], "detection 0 is malformed"),
+        ([detection(7, [1, 2, 3])], "detection 0 is malformed"),
+        ([detection(7, [1, 2, None, 4])], "detection 0 is malformed"),
+        ([detection([7], BOX_A)], "detection 0 is malformed"),
+        ([detection(7, BOX_A, file_name=3)], "detection 0 is malformed"),
+    ],
+)
+def test_malformed_detections_are_refused(tmp_path, content, message):
+    with pytest.raises(InputError, match=message):
+        boxes.Detections(write_json(tmp_path / "d.json", content))
+
+
+@pytest.mark.parametrize("text", ["", "1,2,3", "1,2,3,4;", "a,b,c,d", "1,2,-3,4", "1,2,nan,4", "1 2 3 4"])
+def test_malformed_boxes_are_refused(text):
+    with pytest.raises(InputError, match="boxes must be like 10,20,50,120"):
+        boxes.GivenBoxes(text)
+
+
+def test_annotations_give_ids_and_keypoints(tmp_path):
+    image = {"id": 5, "file_name": "val/beach.png", "height": 3, "width": 4}
+    category = {"id": 1, "keypoints": ["l_hand", "r_hand"]}
+    path = write_json(tmp_path / "a.json", {"images": [image], "categories": [category]})
+    ids, skeleton = boxes.read_annotations(path)
+    assert ids == {"beach.png": 5}
+    assert skeleton.flip_pairs == ((0, 1),)
+    assert boxes.read_annotations(write_json(path, {"images": [image]})) == ({"beach.png": 5}, None)
+    for content in ([], {"images": 3}, {"images": [4]}, {"images": [{"id": 5}]}, {"categories": ["person"]}):
+        with pytest.raises(InputError):
+            boxes.read_annotations(write_json(path, content))
+
+
+def test_originals_are_not_written_over(photos, predictor):
+    before = {path: path.read_bytes() for path in photos.iterdir() if path.is_file()}
+    for out_dir in (photos, photos / "more" / ".."):
+        with pytest.raises(InputError, match="would replace the originals"):
+            files.predict_images(predictor, found_in(photos)[0], out_dir, boxes.whole_image, print)
+    assert {path: path.read_bytes() for path in photos.iterdir() if path.is_file()} == before
+
+
+def test_nothing_is_left_where_no_image_can_be_read(photos, predictor, tmp_path):
+    numbers = {photos / "000000000010.jpg": 10}
+    bad = []
+    with pytest.raises(InputError, match="none of the images can be read"):
+        files.predict_images(predictor, numbers, tmp_path / "out", boxes.whole_image, bad.append)
+    assert len(bad) == 1
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_results_of_nobody_are_empty(photos, predictor, tmp_path):
+    numbers = {photos / "000000000008.jpg": 8}
+    nobody = boxes.Detections(write_json(tmp_path / "d.json", []))
+    assert files.predict_images(predictor, numbers, tmp_path / "out", nobody, print) == (1, 0)
+    assert json.loads((tmp_path / "out" / "predictions.json").read_text()) == []
+    assert read_csv(tmp_path / "out" / "predictions.csv") == []
+
+
+def test_copies_keep_their_names_where_that_can_be_written():
+    assert files.copy_name("a.jpg") == "a.jpg"
+    assert files.copy_name("a.heic") == "a.heic.png"
+
+
+def test_videos_that_cannot_be_read_are_refused(predictor, tmp_path):
+    (tmp_path / "junk.mp4").write_bytes(b"junk" * 100)
+    for name, message in {"junk.mp4": r"cannot decode video .*\(400 bytes\)", "missing.mp4": "does not exist"}.items():
+        with pytest.raises(InputError, match=message):
+            files.predict_video(predictor, tmp_path / name, tmp_path / "out", boxes.whole_image)
+    assert not (tmp_path / "out").exists()
+
+
+def test_videos_stream(predictor, tmp_path, monkeypatch):
+    """Never more frames are held than are predicted together."""
+    groups = []
+    predict = predictor.predict_batch
+    monkeypatch.setattr(predictor, "predict_batch", lambda images, b: groups.append(len(images)) or predict(images, b))
+    clip = write_video(tmp_path / "clip.avi", num_frames=7)
+    done = files.predict_video(predictor, clip, tmp_path / "out", boxes.whole_image)
+    assert done == (7, 7, 7)
+    assert groups == [2, 2, 2, 1]
+    monkeypatch.setattr(files, "_MAX_PIXELS", 120 * 160)
+    files.predict_video(predictor, clip, tmp_path / "out", boxes.whole_image)
+    assert groups[4:] == [1] * 7
+
+
+@pytest.mark.skipif(not SAMPLE, reason="HRNET_TF_COCO_SAMPLE names no folder with a COCO sample")
+def test_photographs_of_the_coco_sample(predictor, tmp_path):
+    numbers, bad = found_in(os.path.join(SAMPLE, "images", "val2017"))
+    detections = boxes.Detections(os.path.join(SAMPLE, "person_detections_val2017.json"), 0.5)
+    detections.check_match(numbers)
+    num_images, num_people = files.predict_images(predictor, numbers, tmp_path / "out", detections, print)
+    assert (num_images, bad) == (len(numbers), [])
+    people = json.loads((tmp_path / "out" / "predictions.json").read_text())
+    assert len(people) == num_people > num_images
+    assert {person["image_id"] for person in people} == set(numbers.values())
+
+
+def test_boxes_are_drawn_where_they_are():
+    image = np.full((120, 160, 3), 100, np.uint8)
+    drawn = visualize.draw_boxes(image, [[20, 30, 60, 40], [-50, -50, 1e9, 1e9]])
+    assert (image == 100).all()
+    for x, y in ((20, 50), (80, 50), (50, 30), (50, 70)):
+        assert (drawn[y, x] > 200).all()
+    assert (drawn[35:65, 25:75] == 100).all()
+    assert (drawn[75:] == 100).all()
+    np.testing.assert_array_equal(visualize.draw_boxes(image, np.zeros((0, 4))), image)
+    with pytest.raises(InputError, match=r"must have shape \[N, 4\]"):
+        visualize.draw_boxes(image, [1, 2, 3, 4])
