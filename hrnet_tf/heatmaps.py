@@ -151,7 +151,8 @@ def _neighbours(maps, x, y, steps):
     columns = tf.clip_by_value(x[..., None] + dx, 0, width - 1)
     rows = tf.clip_by_value(y[..., None] + dy, 0, height - 1)
     flat = tf.reshape(maps, [-1, num_keypoints, height * width])
-    return tf.unstack(tf.gather(flat, rows * width + columns, axis=-1, batch_dims=2), axis=-1)
+    # The axis by its number: tf2onnx miscounts negative ones.
+    return tf.unstack(tf.gather(flat, rows * width + columns, axis=2, batch_dims=2), axis=-1)
 
 
 def _interior(maps, x, y, margin):

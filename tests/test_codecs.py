@@ -1,5 +1,7 @@
 """Codecs: encode, decode, crop and flip test belong together. Golden numbers, and properties from end to end."""
 
+import dataclasses
+
 import cv2
 import keras
 import numpy as np
@@ -12,11 +14,13 @@ from hrnet_tf.data import coco, pipeline
 from hrnet_tf.data.augment import Augmentation
 from hrnet_tf.data.records import PersonRecords, read_image
 from hrnet_tf.errors import InputError
+from hrnet_tf.model_card import ModelCard
 from hrnet_tf.predict import make_predict_function, predict_people, to_image
 from hrnet_tf.skeletons import COCO, Skeleton, flip_order
 
 SIZE = (128, 96)
 SUBPIXEL = ("dark", "udp")
+RGB = Skeleton(("red", "green", "blue"), (), (), (0.1,) * 3, (0, 1, 2))
 
 
 @pytest.mark.parametrize("codec", SUBPIXEL)
@@ -157,7 +161,7 @@ def dots(tmp_path):
         paths.append(str(tmp_path / f"{i}.png"))
         cv2.imwrite(paths[-1], np.stack(image[::-1], -1).round().astype(np.uint8))
     return PersonRecords(
-        skeleton=Skeleton(("red", "green", "blue"), (), (), (0.1,) * 3, (0, 1, 2)),
+        skeleton=RGB,
         image_paths=paths,
         image_ids=np.arange(3),
         image_index=np.arange(3, dtype=np.int32),
@@ -293,16 +297,16 @@ def model():
 @pytest.mark.parametrize("codec", SUBPIXEL)
 def test_saved_models_decode_as_their_codec(codec, model, tmp_path):
     images = seeded.images(0, 6, 64, 64)
-    images = np.stack([cv2.GaussianBlur(image, (21, 21), 5) for image in images])
-    path = tmp_path / codec
-    export.export_saved_model(model, path, codec)
+    images = np.stack([cv2.GaussianBlur(image, (21, 21), 4) for image in images])
+    path, card = tmp_path / codec, ModelCard("small", (64, 64), RGB, codec)
+    export.export_saved_model(model, path, card)
     signatures = tf.saved_model.load(str(path)).signatures
     maps = signatures["heatmaps"](images=images)["heatmaps"]
     keypoints = signatures["serving_default"](images=images)["keypoints"].numpy()
     expected = heatmaps.decode(maps, codec).numpy()
     scale = 63 / 15 if codec == "udp" else 4
     np.testing.assert_allclose(keypoints, expected * [scale, scale, 1], atol=1e-3)
-    assert export.check_exports(model, images, saved_model_path=path, codec=codec)["saved_model keypoints"] < 1e-3
-    for other in ({"codec": "msra"}, {"codec": codec, "refine": "none"}):
-        with pytest.raises(InputError, match=r"'saved_model keypoints' differs from the model by"):
-            export.check_exports(model, images, saved_model_path=path, **other)
+    assert export.check_saved_model(path, model, images, card)["keypoints"] < 1e-3
+    for other in ({"codec": "msra"}, {"refine": "none"}):
+        with pytest.raises(InputError, match=r"\(keypoints\) differs from the model by"):
+            export.check_saved_model(path, model, images, dataclasses.replace(card, **other))

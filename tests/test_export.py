@@ -13,17 +13,19 @@ import onnx
 import onnxruntime
 import pytest
 import tensorflow as tf
-from tensorflow.core.protobuf import saved_model_pb2
-from tensorflow.python.framework import op_def_registry
 
 from hrnet_tf import export
 from hrnet_tf.errors import InputError
 from hrnet_tf.export.keras_file import float32_clone
-from hrnet_tf.heatmaps import decode
+from hrnet_tf.heatmaps import decode, flip_back
+from hrnet_tf.model_card import ModelCard, read_card
 from hrnet_tf.models.build import build_model
+from hrnet_tf.skeletons import Skeleton
 
 SIZE = (96, 64)
 NUM_KEYPOINTS = 5
+SKELETON = Skeleton(("nose", "left_eye", "right_eye", "left_ear", "right_ear"), ((1, 2), (3, 4)), (), (0.1,) * 5, ())
+CARD = ModelCard("hrnet_w18_small_v1", SIZE, SKELETON)
 # Put before a script: makes modules as good as not installed.
 HIDE_MODULES = """
 import sys
@@ -87,12 +89,13 @@ def model():
 @pytest.fixture(scope="module")
 def exported(model, tmp_path_factory):
     """More crops than a batch and not a multiple of it."""
-    return export.export_all(model, tmp_path_factory.mktemp("exports") / "new", random_crops(10))
+    return export.export_all(model, tmp_path_factory.mktemp("exports") / "new", random_crops(10), CARD)
 
 
 @pytest.fixture(scope="module")
 def paths(exported):
-    return exported[0]
+    """{format: path of its heatmaps}."""
+    return dict(zip(("keras", "saved_model", "onnx"), exported[0], strict=False))
 
 
 @pytest.fixture(scope="module")
@@ -105,17 +108,38 @@ def expected(tmp_path_factory):
     return path
 
 
-def test_export_all_writes_three_that_agree(exported):
+def test_export_all_writes_three_formats_that_agree(exported):
     paths, differences = exported
-    folder = paths["keras"].parent
-    assert {name: path.name for name, path in paths.items()} == {
-        "keras": "model.keras",
-        "saved_model": "saved_model",
-        "onnx": "model.onnx",
-    }
-    assert {path.name for path in folder.iterdir()} == {path.name for path in paths.values()}
-    assert set(differences) == {"keras", "saved_model", "saved_model keypoints", "onnx"}
+    folder = paths[0].parent
+    names = ["model.keras", "saved_model/1", "model.onnx", "keypoints.onnx"]
+    assert [str(path.relative_to(folder)) for path in paths] == names
+    assert {path.name for path in folder.iterdir()} == {"model.keras", "saved_model", "model.onnx", "keypoints.onnx"}
+    assert all(read_card(path) == CARD for path in paths)
+    measured = ["model.keras", "saved_model/1 heatmaps", "saved_model/1 keypoints", "model.onnx", "keypoints.onnx"]
+    assert list(differences) == measured
     assert max(differences.values()) < 1e-4
+
+
+@pytest.mark.slow
+def test_export_all_writes_what_is_asked_for(model, tmp_path):
+    options = export.ExportOptions(flip_test=True, precision="bfloat16", onnx_layout="nchw")
+    formats = ("litert", "onnx", "saved_model")
+    paths, differences = export.export_all(model, tmp_path, random_crops(2), CARD, formats, options, random_crops(4))
+    names = ["model_float32.tflite", "model_float16.tflite", "model.onnx", "keypoints.onnx", "saved_model/1"]
+    names += ["model_int8.tflite", "model_int8.onnx"]
+    assert sorted(str(path.relative_to(tmp_path)) for path in paths) == sorted(names)
+    assert all(read_card(path) == CARD for path in paths)
+    assert not [name for name in differences if "int8" in name]
+    assert 1e-4 < differences["saved_model/1 heatmaps"] < 0.05  # of bfloat16
+    images = tf.constant(random_crops(2))
+    signatures = tf.saved_model.load(str(tmp_path / "saved_model" / "1")).signatures
+    both = signatures["heatmaps"](images=tf.concat([images, images[:, :, ::-1]], 0))["heatmaps"].numpy()
+    averaged = 0.5 * (both[:2] + flip_back(both[2:], SKELETON.flip_pairs).numpy())
+    keypoints = signatures["serving_default"](images=images)["keypoints"]
+    np.testing.assert_allclose(keypoints, decode(averaged).numpy() * [4, 4, 1], atol=1e-3)
+    assert onnxruntime.InferenceSession(tmp_path / "model.onnx").get_inputs()[0].shape[1] == 3
+    with pytest.raises(ValueError, match=r"`formats` must be of keras, .*Received: torch"):
+        export.export_all(model, tmp_path, random_crops(1), CARD, ("torch",))
 
 
 @pytest.mark.parametrize("backend", ["tensorflow", "jax"])
@@ -152,48 +176,17 @@ assert "keras" not in sys.modules
     assert max(map(float, printed.split())) < 1e-4
 
 
-def test_saved_model_signatures(paths):
-    signatures = tf.saved_model.load(str(paths["saved_model"])).signatures
-    assert set(signatures) == {"serving_default", "heatmaps"}
-    for signature in signatures.values():
-        assert signature.structured_input_signature[1] == {
-            "images": tf.TensorSpec((None, *SIZE, 3), tf.uint8, "images")
-        }
-    keypoints, heatmaps = (signatures[name].structured_outputs for name in ("serving_default", "heatmaps"))
-    assert {name: (spec.shape.as_list(), spec.dtype) for name, spec in (keypoints | heatmaps).items()} == {
-        "keypoints": ([None, NUM_KEYPOINTS, 3], tf.float32),
-        "heatmaps": ([None, SIZE[0] // 4, SIZE[1] // 4, NUM_KEYPOINTS], tf.float32),
-    }
-
-
-def test_saved_model_stores_weights_once_and_stock_operations(model, paths):
-    weights = sum(4 * np.prod(variable.shape) for variable in model.variables)
-    data = sum(path.stat().st_size for path in paths["saved_model"].glob("variables/variables.data*"))
-    assert weights <= data <= 1.05 * weights
-
-    saved = saved_model_pb2.SavedModel.FromString((paths["saved_model"] / "saved_model.pb").read_bytes())
-    (meta_graph,) = saved.meta_graphs
-    functions = meta_graph.graph_def.library.function
-    nodes = [*meta_graph.graph_def.node, *(node for function in functions for node in function.node_def)]
-    operations = collections.Counter(node.op for node in nodes)
-    assert operations["Conv2D"] == sum(isinstance(layer, keras.layers.Conv2D) for layer in model.layers)
-    assert all(op_def_registry.get(operation) for operation in operations)
-    assert not {"PyFunc", "EagerPyFunc"} & set(operations)
-    assert not any(entry.attr["_XlaMustCompile"].b for entry in (*functions, *nodes))
-
-
 def test_onnx_graph_is_as_small_as_it_can_be(model, paths):
     proto = onnx.load(paths["onnx"])
     layers = collections.Counter(type(layer) for layer in model.layers)
     census = collections.Counter(node.op_type for node in proto.graph.node)
-    # Mul and one more Add are the normalisation; the two transposes those of input and output.
+    # One more Add is the mean of the normalisation; the two transposes are those of input and output.
     fuse_terms = sum(len(layer.input) - 1 for layer in model.layers if isinstance(layer, keras.layers.Add))
     assert census == {
         "Conv": layers[keras.layers.Conv2D],
         "Relu": layers[keras.layers.ReLU],
         "Resize": layers[keras.layers.UpSampling2D],
         "Add": fuse_terms + 1,
-        "Mul": 1,
         "Transpose": 2,
     }
     assert {entry.domain: entry.version for entry in proto.opset_import}[""] == 18
@@ -212,19 +205,19 @@ def test_onnx_interface(paths, expected):
 
 
 @pytest.mark.parametrize(("name", "change"), [("keras", 0.01), ("saved_model", 0.01), ("onnx", 0.01), ("onnx", np.nan)])
-def test_check_exports_names_what_differs(name, change, model, paths):
+def test_checks_name_what_differs(name, change, model, paths):
     other = float32_clone(model)
     bias = other.get_layer("final_layer").bias
     bias.assign(np.array([0] * (NUM_KEYPOINTS - 1) + [change]))
-    with pytest.raises(InputError, match=f"{name!r} differs from the model by {change:.3g}"):
-        export.check_exports(other, random_crops(1), **{f"{name}_path": paths[name]})
+    with pytest.raises(InputError, match=rf"the export {paths[name].name} differs from the model by {change:.3g}"):
+        export.check_heatmaps(paths[name], other, random_crops(1))
 
 
-def test_check_exports_finds_wrong_keypoints(model, tmp_path, monkeypatch):
+def test_check_finds_wrong_keypoints(model, tmp_path, monkeypatch):
     monkeypatch.setattr(export.saved_model, "crop_pixels", lambda *_: (2, 2))
-    export.export_saved_model(model, tmp_path / "half")
-    with pytest.raises(InputError, match=r"'saved_model keypoints' differs from the model by"):
-        export.check_exports(model, random_crops(2), saved_model_path=tmp_path / "half")
+    export.export_saved_model(model, tmp_path / "half", CARD)
+    with pytest.raises(InputError, match=r"half \(keypoints\) differs from the model by"):
+        export.check_saved_model(tmp_path / "half", model, random_crops(2), CARD)
 
 
 def test_keypoint_difference_leaves_ties_open():
@@ -234,28 +227,25 @@ def test_keypoint_difference_leaves_ties_open():
     # The second keypoint has two maxima, the third two larger neighbours, as far as rounding can tell.
     heatmaps[0, 6, 2, 1], heatmaps[0, 6, 3, 1], heatmaps[0, 7, 2, 1] = 1.0 + 1e-6, 0.5, 0.5
     heatmaps[0, 3, 3, 2] = 0.5 + 1e-6
-    assert export.check._keypoint_difference(keypoints, heatmaps, 1e-3) < 1e-5
-    assert export.check._keypoint_difference(keypoints, heatmaps, 1e-8) == 12  # y of 25, not 13
-    assert export.check._keypoint_difference(keypoints + np.array([1, 0, 0]), heatmaps, 1e-3) == 1
-    assert export.check._keypoint_difference(keypoints + np.array([0, 0, 0.5]), heatmaps, 1e-3) == pytest.approx(0.5)
+    assert export.check.keypoint_difference(keypoints, heatmaps, 1e-3) < 1e-5
+    assert export.check.keypoint_difference(keypoints, heatmaps, 1e-8) == 12  # y of 25, not 13
+    assert export.check.keypoint_difference(keypoints + np.array([1, 0, 0]), heatmaps, 1e-3) == 1
+    assert export.check.keypoint_difference(keypoints + np.array([0, 0, 0.5]), heatmaps, 1e-3) == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize(
     "crops", [random_crops(0), random_crops(1)[:, :32], random_crops(1).astype(np.float32), random_crops(1)[0]]
 )
-def test_check_exports_rejects_crops(crops, model, paths):
+def test_checks_reject_crops(crops, model, paths):
     with pytest.raises(InputError, match=r"must be \[N,96,64,3\] uint8"):
-        export.check_exports(model, crops, keras_path=paths["keras"])
+        export.check_heatmaps(paths["keras"], model, crops)
 
 
-def test_failed_check_keeps_older_exports(model, paths, tmp_path, monkeypatch):
-    for name in ("saved_model", "onnx"):
-        monkeypatch.setattr(export, f"export_{name}", lambda _, path, *codec, name=name: copy(paths[name], path))
+def test_failed_check_keeps_older_exports(model, tmp_path, monkeypatch):
     (tmp_path / "model.keras").write_text("older")
-    other = float32_clone(model)
-    other.get_layer("final_layer").bias.assign(np.ones(NUM_KEYPOINTS))
-    with pytest.raises(InputError, match=r"'saved_model' differs"):
-        export.export_all(other, tmp_path, random_crops(1))
+    monkeypatch.setattr(export.saved_model, "crop_pixels", lambda *_: (2, 2))
+    with pytest.raises(InputError, match=r"1 \(keypoints\) differs"):
+        export.export_all(model, tmp_path, random_crops(1), CARD)
     assert [path.name for path in tmp_path.iterdir()] == ["model.keras"]
     assert (tmp_path / "model.keras").read_text() == "older"
 
@@ -268,18 +258,18 @@ def test_saved_model_replaces_nothing_but_a_saved_model(model, paths, tmp_path):
     older = tmp_path / "older"
     copy(paths["saved_model"], older)
     (older / "assets" / "left").write_text("over")
-    export.export_saved_model(model, older)
+    export.export_saved_model(model, older, CARD)
     assert {path.name for path in older.iterdir()} >= {"saved_model.pb", "variables"}
     assert not (older / "assets" / "left").exists()
 
     (older / "thesis.tex").write_text("irreplaceable")
     with pytest.raises(InputError, match=r"other than a SavedModel \(thesis.tex\)"):
-        export.export_saved_model(model, older)
+        export.export_saved_model(model, older, CARD)
     with pytest.raises(InputError, match=r"other than a SavedModel \(thesis.tex\)"):
-        (tmp_path / "out").mkdir()
-        older.rename(tmp_path / "out" / "saved_model")
-        export.export_all(model, tmp_path / "out", random_crops(1))
-    assert (tmp_path / "out" / "saved_model" / "thesis.tex").exists()
+        (tmp_path / "out" / "saved_model").mkdir(parents=True)
+        older.rename(tmp_path / "out" / "saved_model" / "1")
+        export.export_all(model, tmp_path / "out", random_crops(1), CARD)
+    assert (tmp_path / "out" / "saved_model" / "1" / "thesis.tex").exists()
 
 
 @pytest.mark.slow
@@ -290,14 +280,17 @@ import resource
 from hrnet_tf import export
 from hrnet_tf.errors import InputError
 from hrnet_tf.export.keras_file import float32_clone
+from hrnet_tf.model_card import ModelCard
 from hrnet_tf.models.build import build_model
-model = build_model("hrnet_w18_small_v1", (64, 64), 5)
+from hrnet_tf.skeletons import COCO
+model = build_model("hrnet_w18_small_v1", (64, 64))
+card = ModelCard(model.name, (64, 64), COCO)
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))
-for write, name in (
-    (export.export_keras, "a.keras"), (export.export_saved_model, "a"), (export.export_onnx, "a.onnx")
+for write, arguments in (
+    (export.export_keras, ["a.keras"]), (export.export_saved_model, ["a", card]), (export.export_onnx, ["a.onnx"])
 ):
     try:
-        write(model, name)
+        write(model, *arguments)
     except InputError as error:
         print(error)
 """
@@ -329,4 +322,4 @@ print(np.abs(keras.models.load_model("out.keras")(crops) - model(crops)).max())
 def test_export_all_into_a_file(model, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match=r"cannot write .*file"):
-        export.export_all(model, tmp_path / "file" / "out", random_crops(1))
+        export.export_all(model, tmp_path / "file" / "out", random_crops(1), CARD)

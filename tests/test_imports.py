@@ -22,11 +22,13 @@ MAY_IMPORT = {
     "heatmaps": {"models", "skeletons"},
     "evaluation": BASE | {"files"},
     "data": BASE | {"files", "heatmaps", "visualize"},
-    "export": BASE | {"files", "heatmaps", "models"},
+    "export": BASE | {"files", "heatmaps", "models", "model_card"},
     "predict": BASE | {"files", "heatmaps", "data", "visualize"},
+    "model_card": BASE | {"files", "heatmaps"},
+    "prediction": BASE | {"files", "heatmaps", "data", "evaluation", "export", "model_card", "predict", "visualize"},
     "datasets": BASE | {"data", "evaluation"},
     "checkpoints": {"errors", "files", "models"},
-    "training": BASE | {"files", "heatmaps", "losses", "data"},
+    "training": BASE | {"files", "heatmaps", "losses", "models", "data"},
 }
 
 

@@ -27,7 +27,7 @@ def test_training_leaves_what_it_says(trained):
     assert [line["step"] for line in lines if "AP" in line] == [2, 4]
     assert "--epochs=2\n" in (work / "flags.txt").read_text()
     assert json.loads((work / "run.json").read_text())["model"] == "hrnet_w18_small_v1"
-    for name in ("best.keras", "export/model.keras", "export/saved_model/saved_model.pb", "export/model.onnx"):
+    for name in ("best.keras", "export/model.keras", "export/saved_model/1/saved_model.pb", "export/model.onnx"):
         assert (work / name).is_file()
     assert not list(work.rglob(".*"))
 
@@ -54,7 +54,7 @@ def test_evaluating_and_exporting_a_trained_model(trained, tmp_path):
     assert paths["sheet.png"].read_bytes().startswith(b"\x89PNG")
     result = run("export", **flags, out_dir=tmp_path / "export")
     assert result.returncode == 0, result.stderr
-    assert "largest difference from the Keras model, onnx: " in result.stdout
+    assert "largest difference from the Keras model, model.onnx: " in result.stdout
     assert (tmp_path / "export" / "model.onnx").is_file()
 
 

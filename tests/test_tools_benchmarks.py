@@ -3,9 +3,11 @@
 import json
 
 import cv2
+import keras
 import numpy as np
 import pytest
 import scipy.io
+import weight_files
 from conftest import write_dataset
 from tool_runs import complaint, run, training
 
@@ -45,8 +47,14 @@ def test_mpii_with_udp_from_training_to_the_servers_file(tmp_path):
     write_mpii(tmp_path / "data", np.random.default_rng(0))
     options = {"dataset": "mpii", "codec": "udp", "train_split": "valid", "val_split": "valid"}
     losses = {"ohkm_keypoints": 4, "keypoint_weights": "true", "supervise_absent": "true"}
-    result = run("train", **training(tmp_path, **options, **losses, epochs=1, batch_size=NUM_PEOPLE))
+    weight_files.save(tmp_path / "coco.pth", weight_files.small_pose(num_keypoints=17))
+    start = {"pretrained": tmp_path / "coco.pth", "learning_rate": 0}
+    result = run("train", **training(tmp_path, **options, **losses, **start, epochs=1, batch_size=NUM_PEOPLE))
     assert result.returncode == 0, result.stderr
+    assert "2 kept fresh (final_layer" in result.stdout
+    trained = keras.models.load_model(tmp_path / "work" / "best.keras")
+    kernel = weight_files.small_pose()["stage3.0.branches.1.0.conv1.weight"].transpose(2, 3, 1, 0)
+    np.testing.assert_array_equal(trained.get_layer("stage3_0_branches_1_0_conv1").kernel, kernel)
     assert "best Mean " in result.stdout
     entries = [json.loads(line) for line in (tmp_path / "work" / "metrics.jsonl").read_text().splitlines()]
     mean = next(entry["Mean"] for entry in entries if "Mean" in entry)

@@ -16,6 +16,8 @@ def test_train_refuses_bad_data(tmp_path):
     flags = training(tmp_path)
     assert "data directory nowhere does not exist" in complaint(run("train", **flags | {"data_dir": "nowhere"}))
     assert "person_keypoints_other.json does not exist" in complaint(run("train", **flags | {"train_split": "other"}))
+    (tmp_path / "junk.pth").write_bytes(os.urandom(1000))
+    assert "junk.pth" in complaint(run("train", **flags, pretrained=tmp_path / "junk.pth"))
     (tmp_path / "data" / "images" / "tiny" / "000000000002.jpg").unlink()
     assert "1 of 4 images listed in the annotations are absent" in complaint(run("train", **flags))
     del content["categories"][0]["keypoints"]
@@ -71,7 +73,8 @@ def test_a_full_disk_ends_training_in_one_line(tmp_path):
 def test_evaluate_and_export_refuse_what_is_no_model(tmp_path):
     write_dataset(tmp_path / "data")
     flags = {"data_dir": tmp_path / "data", "val_split": "tiny"}
-    assert "--model must be an existing .keras file" in complaint(run("evaluate", **flags, model="missing.keras"))
+    message = complaint(run("evaluate", **flags, model="missing.keras"))
+    assert "a model must be an existing .keras, .onnx or .tflite file" in message
     (tmp_path / "junk.keras").write_bytes(os.urandom(1000))
     export = {"model": tmp_path / "junk.keras", "out_dir": tmp_path / "out"}
     assert "junk.keras cannot be loaded" in complaint(run("export", **flags, **export))

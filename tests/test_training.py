@@ -71,7 +71,7 @@ class Run:
             make_dataset=make_dataset,
             evaluate=evaluate,
             main_metric="AP",
-            save_best=lambda: self.saved_best.append(self.checkpoint.step),
+            save_best=lambda metrics: self.saved_best.append(self.checkpoint.step),
             plan=PLAN,
             checkpoint=self.checkpoint,
             work_dir=str(work_dir),

@@ -1,5 +1,6 @@
 """What the command-line tools share: how they start and end, common flags, and loading what those name."""
 
+import dataclasses
 import errno
 import os
 import sys
@@ -7,7 +8,6 @@ import sys
 # TensorFlow's C++ start-up notes would bury the tools' own lines; errors still show.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-import keras
 import tensorflow as tf
 from absl import app, flags, logging
 
@@ -16,15 +16,15 @@ from hrnet_tf.data import pipeline
 from hrnet_tf.datasets import DATASETS
 from hrnet_tf.errors import InputError
 from hrnet_tf.evaluation.coco import REFERENCE_SUPPRESSION, SUPPRESSIONS, Suppression
-from hrnet_tf.files import reason
 from hrnet_tf.heatmaps import CODECS, REFINEMENTS
+from hrnet_tf.model_card import ModelCard, read_card
 from hrnet_tf.models.build import check_input_size
 from hrnet_tf.predict import make_predict_function, predict_people
+from hrnet_tf.prediction.runtimes import load_network
+from hrnet_tf.training.checkpoints import is_work_dir, load_last
 
 FLAGS = flags.FLAGS
 _CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS)
-# What TensorFlow notes about its own workings is not news; --verbosity=0 shows it.
-FLAGS.set_default("verbosity", logging.WARNING)
 tf.get_logger().setLevel("WARNING")
 
 
@@ -46,7 +46,15 @@ def run(main):
             return 130
         return 1
 
-    app.run(guarded)
+    app.run(guarded, flags_parser=_parse_flags)
+
+
+def _parse_flags(argv):
+    """As absl does it, but what TensorFlow notes about its own workings is not shown without --verbosity=0."""
+    arguments = app.parse_flags_with_usage(argv)
+    if FLAGS["verbosity"].using_default_value:
+        FLAGS.verbosity = logging.WARNING
+    return arguments
 
 
 def define_data_flags():
@@ -66,8 +74,10 @@ def define_data_flags():
 
 def define_codec_flags():
     """Flags of how keypoints become heatmaps and heatmaps keypoints."""
-    flags.DEFINE_enum("codec", "msra", list(CODECS), "Encoding of keypoints that the network is trained with.")
-    flags.DEFINE_enum("refine", None, REFINEMENTS, "Decoding of heatmaps, instead of the codec's own.")
+    flags.DEFINE_enum(
+        "codec", None, list(CODECS), "Encoding of keypoints in training; by default the model card's, else msra."
+    )
+    flags.DEFINE_enum("refine", None, REFINEMENTS, "Decoding of heatmaps; by default the model card's or the codec's.")
 
 
 def define_prediction_flags():
@@ -131,12 +141,22 @@ def boxes_in_words():
     return f"detector boxes ({FLAGS.detections})" if FLAGS.detections else "annotated boxes"
 
 
-def make_evaluate(strategy, model, people, bad_images):
+def make_card(name, input_size, skeleton, found=None):
+    """The model card of a network: what the flags say, else the card `found` with its file, else codec msra."""
+    codec = FLAGS.codec or (found.codec if found else "msra")
+    refine = FLAGS.refine or (found.refine if found and found.codec == codec else None)
+    if found:
+        return dataclasses.replace(found, skeleton=skeleton, codec=codec, refine=refine)
+    return ModelCard(name, tuple(input_size), skeleton, codec, refine)
+
+
+def make_evaluate(strategy, model, card, people, bad_images):
     """Builds the function that evaluates a model as the flags say.
 
     Args:
         strategy: the one that the model was built under.
         model: images -> heatmaps.
+        card: its `ModelCard`.
         people: `PersonRecords` to predict.
         bad_images: a `BadImages`.
 
@@ -144,14 +164,14 @@ def make_evaluate(strategy, model, people, bad_images):
         (results_file=None) -> {name: number}, keypoints [N,K,3] in image pixels and the
         `PersonRecords` of these N people.
     """
-    input_size = model.input_shape[1:3]
+    input_size = card.input_size
     flip_pairs = people.skeleton.flip_pairs if FLAGS.flip_test else None
-    predict = make_predict_function(strategy, model, flip_pairs, use_xla(), FLAGS.codec, FLAGS.refine)
+    predict = make_predict_function(strategy, model, flip_pairs, use_xla(), card.codec, card.refine)
     suppression = Suppression(FLAGS.nms, FLAGS.oks_threshold, FLAGS.score_threshold)
 
     def evaluate(results_file=None):
         keypoints, predicted = predict_people(
-            predict, people, input_size, FLAGS.batch_size, strategy, bad_images.handler(), FLAGS.codec
+            predict, people, input_size, FLAGS.batch_size, strategy, bad_images.handler(), card.codec
         )
         metrics = dataset().evaluate(FLAGS.val_split, keypoints, predicted, input_size, suppression, results_file)
         return metrics, keypoints, predicted
@@ -159,38 +179,38 @@ def make_evaluate(strategy, model, people, bad_images):
     return evaluate
 
 
-def load_model(path):
-    """Loads a `.keras` file and checks that it is a pose network."""
-    if not path.endswith(".keras") or not os.path.isfile(path):
-        raise InputError(f"--model must be an existing .keras file. Received: {path}")
-    try:
-        model = keras.models.load_model(path, compile=False)
-    except Exception as error:  # Keras raises many types on a damaged file
-        raise InputError(f"--model {path} cannot be loaded: {reason(error)}") from error
-    if len(model.inputs) != 1 or len(model.input_shape) != 4 or len(model.output_shape) != 4:
-        raise InputError(f"--model {path} is not a pose network (images [B,H,W,3] to heatmaps [B,h,w,K])")
-    return model
+def load_model(path, skeleton):
+    """The Keras model of a `.keras` file, or of a run's work directory that of its last checkpoint, and its card."""
+    if is_work_dir(path):
+        model, codec = load_last(path)
+        found = ModelCard(model.name, tuple(model.input_shape[1:3]), skeleton, codec)
+    elif path.endswith(".keras"):
+        network, _ = load_network(path)
+        model, found = network.heatmaps, read_card(path)
+    else:
+        raise InputError(f"--model must be a .keras file or the work directory of a training run. Received: {path}")
+    check_keypoints(model.output_shape[-1], skeleton, path)
+    return model, make_card(model.name, model.input_shape[1:3], skeleton, found)
 
 
-def check_keypoints(model, skeleton, path):
-    """Raises InputError unless the model predicts the keypoints of the annotations."""
-    if model.output_shape[-1] != skeleton.num_keypoints:
+def check_keypoints(num_keypoints, skeleton, path):
+    """Raises InputError unless a model predicts the keypoints of the annotations."""
+    if num_keypoints != skeleton.num_keypoints:
         raise InputError(
-            f"--model {path} predicts {model.output_shape[-1]} keypoints, but the annotations have "
-            f"{skeleton.num_keypoints}"
+            f"--model {path} predicts {num_keypoints} keypoints, but the annotations have {skeleton.num_keypoints}"
         )
 
 
-def some_crops(people, input_size, bad_images, count=16):
-    """[N,H,W,3] uint8 crops of the first people whose images can be read, at most `count`."""
+def some_crops(people, card, bad_images, count=16):
+    """[N,H,W,3] uint8 crops for the network of `card` of the first `count` people, if their images can be read."""
     first = people.take(slice(count))
-    batches = pipeline.evaluation_dataset(first, input_size, count, bad_images.handler(), FLAGS.codec)
+    batches = pipeline.evaluation_dataset(first, card.input_size, count, bad_images.handler(), card.codec)
     images, index = next(iter(batches))
     return images.numpy()[index.numpy() >= 0]
 
 
 def print_exports(paths, differences):
-    for path in paths.values():
+    for path in paths:
         print(f"wrote {path}")
     for name, difference in differences.items():
         print(f"largest difference from the Keras model, {name}: {difference:.2g}")

@@ -13,8 +13,10 @@ from absl import flags
 from hrnet_tf.checkpoints import load_pytorch_weights, read_checkpoint
 from hrnet_tf.errors import InputError
 from hrnet_tf.export import export_keras
+from hrnet_tf.model_card import ModelCard
 from hrnet_tf.models.build import MODEL_NAMES, build_model
 from hrnet_tf.models.preprocess import CHANNEL_ORDERS
+from hrnet_tf.skeletons import COCO, MPII
 
 FLAGS = flags.FLAGS
 
@@ -33,6 +35,10 @@ flags.mark_flags_as_required(["model", "weights", "out"])
 flags.register_validator("out", lambda path: path.endswith(".keras"), "must end in .keras")
 
 
+# By number of keypoints; of other sets the file does not say which they are.
+_SKELETONS = {skeleton.num_keypoints: skeleton for skeleton in (COCO, MPII)}
+
+
 def main():
     checkpoint = read_checkpoint(FLAGS.weights)
     if checkpoint.num_keypoints is None:
@@ -45,7 +51,8 @@ def main():
         channel_order = "bgr" if checkpoint.is_bgr else "rgb"
     model = build_model(FLAGS.model, cli.input_size(), checkpoint.num_keypoints, channel_order=channel_order)
     print(load_pytorch_weights(model, FLAGS.weights))
-    export_keras(model, FLAGS.out)
+    skeleton = _SKELETONS.get(checkpoint.num_keypoints)
+    export_keras(model, FLAGS.out, skeleton and ModelCard(FLAGS.model, cli.input_size(), skeleton))
     print(
         f"wrote {FLAGS.out}: {FLAGS.model} {FLAGS.input_size}, {checkpoint.num_keypoints} keypoints, "
         f"trained on {channel_order.upper()}, takes RGB"

@@ -15,6 +15,7 @@ import cli  # first: it quiets TensorFlow
 
 from hrnet_tf.data.synthetic import render_dataset
 from hrnet_tf.errors import InputError
+from hrnet_tf.export import DEFAULT_FORMATS, FILE_NAMES
 
 DEMO_DIR = pathlib.Path("demo")
 DATA_DIR, RUN_DIR = DEMO_DIR / "data", DEMO_DIR / "run"
@@ -28,7 +29,7 @@ def main():
     for split, num_images in NUM_IMAGES.items():
         print(f"rendering {num_images} images of split {split}, unless they are there", flush=True)
         render_dataset(DATA_DIR, split, num_images, SEED)
-    exports = [RUN_DIR / "export" / name for name in ("model.keras", "saved_model", "model.onnx")]
+    exports = [RUN_DIR / "export" / name for format_name in DEFAULT_FORMATS for name in FILE_NAMES[format_name]]
     if not all(path.exists() for path in exports):
         _run_tool("train.py", "--flagfile=configs/demo.flags", "--resume")
     metrics, sheet = DEMO_DIR / "metrics.json", DEMO_DIR / "predictions.png"

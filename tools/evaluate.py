@@ -18,14 +18,16 @@ from absl import flags
 from hrnet_tf.datasets import pck_by_keypoint
 from hrnet_tf.errors import InputError
 from hrnet_tf.files import replacing
+from hrnet_tf.model_card import read_card
 from hrnet_tf.predict import prediction_sheet
+from hrnet_tf.prediction.runtimes import load_network
 from hrnet_tf.visualize import write_image
 
 FLAGS = flags.FLAGS
 
 cli.define_data_flags()
 cli.define_prediction_flags()
-flags.DEFINE_string("model", None, "Model file (.keras).")
+flags.DEFINE_string("model", None, "Model: a .keras, .onnx or .tflite file or a SavedModel folder.")
 flags.DEFINE_string("metrics", None, "JSON file to write the figures to.")
 flags.DEFINE_string("results", None, "File to write the predictions to: COCO's results (JSON), MPII's pred.mat.")
 flags.DEFINE_string("sheet", None, "PNG or JPEG file to draw predictions in, over the first images.")
@@ -40,25 +42,27 @@ def main():
         raise InputError(f"--val_split {FLAGS.val_split} is not annotated: give --results, for the benchmark's server")
     strategy = cli.make_strategy(FLAGS.batch_size)
     with strategy.scope():
-        model = cli.load_model(FLAGS.model)
+        network, path = load_network(FLAGS.model)
     annotated, people = cli.load_people()
-    cli.check_keypoints(model, people.skeleton, FLAGS.model)
-    input_size = model.input_shape[1:3]
+    cli.check_keypoints(network.num_keypoints, people.skeleton, FLAGS.model)
+    input_size = network.input_size
+    name = getattr(network.heatmaps, "name", "unknown")  # of a Keras model; other files have a card
+    card = cli.make_card(name, input_size, people.skeleton, read_card(path))
     bad_images = cli.BadImages()
-    metrics, keypoints, people = cli.make_evaluate(strategy, model, people, bad_images)(FLAGS.results)
+    metrics, keypoints, people = cli.make_evaluate(strategy, network.heatmaps, card, people, bad_images)(FLAGS.results)
     bad_images.report()
     print(
         f"{FLAGS.dataset} {FLAGS.val_split}: {len(people)} people in {cli.boxes_in_words()}, "
-        f"flip test {'on' if FLAGS.flip_test else 'off'}, codec {FLAGS.codec}, "
-        f"decoding {FLAGS.refine or 'of the codec'}"
+        f"flip test {'on' if FLAGS.flip_test else 'off'}, codec {card.codec}, "
+        f"decoding {card.decoding}"
     )
-    published = cli.dataset().published(FLAGS.val_split, model.name, input_size, bool(FLAGS.detections))
+    published = cli.dataset().published(FLAGS.val_split, card.name, input_size, bool(FLAGS.detections))
     pck = pck_by_keypoint(keypoints, people, annotated, input_size) if annotated.visible.any() else {}
     _print_metrics(metrics, published)
     _print_pck(pck)
     if FLAGS.metrics:
         setting = {"boxes": "detector" if FLAGS.detections else "annotated", "num_people": len(people)}
-        setting |= {"flip_test": FLAGS.flip_test, "codec": FLAGS.codec, "refine": FLAGS.refine}
+        setting |= {"flip_test": FLAGS.flip_test, "codec": card.codec, "refine": card.decoding}
         content = {**metrics, "published": published, "PCK": pck, "setting": setting}
         with replacing(FLAGS.metrics) as path, open(path, "w", encoding="utf-8") as file:
             json.dump(content, file, indent=2)

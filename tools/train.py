@@ -7,6 +7,7 @@ The work directory receives: run.json and flags.txt (what was run), metrics.json
 and, at the end, export/ (that model as .keras, SavedModel and ONNX).
 """
 
+import dataclasses
 import os
 
 import cli  # first: it quiets TensorFlow
@@ -76,9 +77,7 @@ def main():
     strategy = cli.make_strategy(FLAGS.batch_size)
     run = {"model": FLAGS.model, "input_size": FLAGS.input_size, "num_keypoints": num_keypoints}
     run |= {"num_people": len(train_people), "batch_size": FLAGS.batch_size, "seed": FLAGS.seed}
-    run |= {"channel_order": FLAGS.channel_order, "codec": FLAGS.codec}
-    claim_work_dir(FLAGS.work_dir, run, FLAGS.resume)
-    _write_flags()
+    run |= {"channel_order": FLAGS.channel_order, "codec": FLAGS.codec or "msra"}
 
     keras.utils.set_random_seed(FLAGS.seed)
     with strategy.scope():
@@ -86,6 +85,9 @@ def main():
         if FLAGS.pretrained:
             print(initialize_from(plain, FLAGS.pretrained))
         model = with_fused_batch_norm(plain)
+    claim_work_dir(FLAGS.work_dir, run, FLAGS.resume)
+    _write_flags()
+    with strategy.scope():
         optimizer = _make_optimizer(len(train_people))
         optimizer.build(model.trainable_variables)
         checkpoint = Checkpoint(FLAGS.work_dir, model, optimizer)
@@ -126,6 +128,7 @@ def _keypoint_weights(skeleton):
 
 def _make_trainer(strategy, model, optimizer, checkpoint, train_people, val_people, bad_images):
     input_size = cli.input_size()
+    card = cli.make_card(FLAGS.model, input_size, train_people.skeleton)
     augmentation = Augmentation(
         FLAGS.scale_factor, FLAGS.rotation_factor, FLAGS.flip_probability, FLAGS.half_body_probability
     )
@@ -141,16 +144,19 @@ def _make_trainer(strategy, model, optimizer, checkpoint, train_people, val_peop
             first_step,
             last_step,
             on_bad_image=bad_images.handler(),
-            codec=FLAGS.codec,
+            codec=card.codec,
             keypoint_weights=_keypoint_weights(train_people.skeleton),
             supervise_absent=FLAGS.supervise_absent,
         )
 
-    evaluate = cli.make_evaluate(strategy, model, val_people, bad_images)
+    evaluate = cli.make_evaluate(strategy, model, card, val_people, bad_images)
 
     def evaluate_with_picture():
         metrics, keypoints, people = evaluate()
         return metrics, prediction_sheet(keypoints, people)
+
+    def save_best(metrics):
+        export_keras(model, os.path.join(FLAGS.work_dir, "best.keras"), dataclasses.replace(card, metrics=metrics))
 
     epoch_steps = steps_per_epoch(len(train_people), FLAGS.batch_size)
     return Trainer(
@@ -161,7 +167,7 @@ def _make_trainer(strategy, model, optimizer, checkpoint, train_people, val_peop
         make_dataset=make_dataset,
         evaluate=evaluate_with_picture,
         main_metric=cli.dataset().main_metric,
-        save_best=lambda: export_keras(model, os.path.join(FLAGS.work_dir, "best.keras")),
+        save_best=save_best,
         plan=Plan(FLAGS.epochs, epoch_steps, FLAGS.eval_every, FLAGS.batch_size),
         checkpoint=checkpoint,
         work_dir=FLAGS.work_dir,
@@ -170,9 +176,10 @@ def _make_trainer(strategy, model, optimizer, checkpoint, train_people, val_peop
 
 def _export(people, bad_images):
     """Writes best.keras in every format and checks them on crops of validation people."""
-    model = cli.load_model(os.path.join(FLAGS.work_dir, "best.keras"))
-    crops = cli.some_crops(people, model.input_shape[1:3], bad_images)
-    cli.print_exports(*export_all(model, os.path.join(FLAGS.work_dir, "export"), crops, FLAGS.codec, FLAGS.refine))
+    path = os.path.join(FLAGS.work_dir, "best.keras")
+    model, card = cli.load_model(path, people.skeleton)
+    crops = cli.some_crops(people, card, bad_images)
+    cli.print_exports(*export_all(model, os.path.join(FLAGS.work_dir, "export"), crops, card))
 
 
 def _write_flags():

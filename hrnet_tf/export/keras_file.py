@@ -3,9 +3,10 @@
 import keras
 
 from hrnet_tf.files import replacing
+from hrnet_tf.model_card import write_card
 
 
-def export_keras(model, path):
+def export_keras(model, path, card=None):
     """Writes a `.keras` file that computes in float32, uncompiled.
 
     The file consists of stock layers, so it loads with `keras.models.load_model` where this package
@@ -14,6 +15,7 @@ def export_keras(model, path):
     Args:
         model: Functional model of stock layers, of any dtype policy.
         path: the file to write, ending in ".keras".
+        card: a `ModelCard` to put into it, if any.
 
     Raises:
         InputError: `path` cannot be written.
@@ -21,6 +23,8 @@ def export_keras(model, path):
     model = float32_clone(model)
     with replacing(path) as temporary:
         model.save(temporary)
+        if card is not None:
+            write_card(temporary, card)
 
 
 def float32_layer(layer):
@@ -32,7 +36,12 @@ def float32_layer(layer):
 
 
 def float32_clone(model, clone_layer=float32_layer):
-    """A float32 copy of `model` with copies of its weights.
+    """A float32 copy of `model` with copies of its weights; see `clone_with_weights`."""
+    return clone_with_weights(model, clone_layer)
+
+
+def clone_with_weights(model, clone_layer):
+    """A copy of `model` of other layers with copies of its weights.
 
     Being new, it carries no optimizer, and its variables are plain ones even if those of `model`
     are spread over devices by a distribution strategy.

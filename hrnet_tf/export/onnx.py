@@ -1,51 +1,116 @@
-"""Export to ONNX, for ONNX Runtime, OpenVINO, TensorRT and the like."""
+"""Export to ONNX, for ONNX Runtime, OpenVINO, TensorRT and the like.
+
+Shape legend: B batch (any), H and W crop, h = H/4 and w = W/4 heatmap, K keypoints.
+"""
 
 import contextlib
 import logging
 
-import keras
 import onnx
 import onnxruntime
 import tensorflow as tf
 import tf2onnx
 
-from hrnet_tf.export.keras_file import float32_clone, float32_layer
+from hrnet_tf.export.check import (
+    FLOAT32_TOLERANCE,
+    check_difference,
+    check_heatmaps,
+    checked_crops,
+    keypoint_difference,
+    model_heatmaps,
+)
+from hrnet_tf.export.portable import portable_clone
 from hrnet_tf.files import replacing
+from hrnet_tf.heatmaps import crop_pixels, decode, get_codec
 
 # The latest that tf2onnx writes.
 OPSET = 18
+LAYOUTS = ("nhwc", "nchw")
 
 
-def export_onnx(model, path):
-    """Writes an ONNX file that computes in float32, once ONNX Runtime has loaded it.
+def export_onnx(model, path, layout="nhwc", crops=None):
+    """Writes an ONNX file that computes in float32, once ONNX Runtime has run it and it has passed the comparison.
 
-    Input "images" [batch,H,W,3] float32, RGB from 0 to 255; output "heatmaps" [batch,H/4,W/4,K]
-    float32; "batch" is any number.
+    Input "images" float32, RGB from 0 to 255; output "heatmaps" float32. An HRNet consists of Conv, Relu, Add and
+    Resize, and of a Transpose at either end where the layout is not ONNX's own, "nchw".
 
     Args:
         model: Functional model of stock layers, of any dtype policy.
         path: the file to write.
+        layout: "nhwc" for images [batch,H,W,3] and heatmaps [batch,h,w,K], "nchw" for [batch,3,H,W] and
+            [batch,K,h,w]; "batch" is any number.
+        crops: [N,H,W,3] uint8 to compare on; by default noise.
+
+    Returns:
+        The largest absolute difference from the heatmaps of `model`.
 
     Raises:
-        InputError: `path` cannot be written.
+        InputError: `path` cannot be written, or the file differs from the model.
+        ValueError: an unknown layout.
     """
-    proto = _convert(float32_clone(model, _clone_layer))
-    onnx.checker.check_model(proto, full_check=True)
-    serialized = proto.SerializeToString()
-    onnxruntime.InferenceSession(serialized, providers=["CPUExecutionProvider"])
+    if layout not in LAYOUTS:
+        raise ValueError(f"`layout` must be one of {', '.join(LAYOUTS)}. Received: {layout!r}")
+    portable = portable_clone(model)
+    channels_first = {"inputs_as_nchw": ["images"], "outputs_as_nchw": ["heatmaps"]} if layout == "nchw" else {}
+    serialized = _convert(
+        lambda images: {"heatmaps": portable(images, training=False)}, model, tf.float32, **channels_first
+    )
     with replacing(path) as temporary:
         temporary.write_bytes(serialized)
+        return check_heatmaps(temporary, model, crops)
 
 
-def _convert(model):
-    """`model` as an `onnx.ModelProto`."""
-    images = tf.TensorSpec((None, *model.input_shape[1:]), tf.float32, name="images")
-    function = tf.function(lambda images: {"heatmaps": model(images, training=False)})
+def export_onnx_pose(model, path, codec="msra", refine=None, crops=None):
+    """Writes an ONNX file that goes from crops to keypoints, once ONNX Runtime has run it and it has passed the check.
+
+    Input "images" [batch,H,W,3] uint8, RGB; output "keypoints" [batch,K,3] float32, x and y in crop pixels and the
+    score; "batch" is any number.
+
+    Args:
+        model: Functional model of stock layers, of any dtype policy.
+        path: the file to write.
+        codec: that the model was trained with, a name in `hrnet_tf.heatmaps.CODECS`; crops must be cut as it does.
+        refine: how keypoints are decoded, one of `hrnet_tf.heatmaps.REFINEMENTS`, instead of the codec's own.
+        crops: [N,H,W,3] uint8 to compare on; by default noise.
+
+    Returns:
+        The largest absolute difference from the keypoints of `model`, where rounding does not decide them.
+
+    Raises:
+        InputError: `path` cannot be written, or the file differs from the model.
+        ValueError: an unknown `codec` or `refine`.
+    """
+    refine = refine or get_codec(codec).refine
+    stride = crop_pixels(model.input_shape[1:3], codec)
+    portable = portable_clone(model)
+
+    def keypoints(images):
+        heatmaps = portable(tf.cast(images, tf.float32), training=False)
+        return {"keypoints": decode(heatmaps, refine) * [*stride, 1.0]}
+
+    serialized = _convert(keypoints, model, tf.uint8)
+    crops = checked_crops(crops, model)
+    heatmaps = model_heatmaps(model, crops)
+    with replacing(path) as temporary:
+        temporary.write_bytes(serialized)
+        session = onnxruntime.InferenceSession(str(temporary), providers=["CPUExecutionProvider"])
+        (found,) = session.run(["keypoints"], {"images": crops})
+        difference = keypoint_difference(found, heatmaps, FLOAT32_TOLERANCE, codec, refine)
+        check_difference(difference, FLOAT32_TOLERANCE, temporary.name)
+    return float(difference)
+
+
+def _convert(function, model, dtype, **options):
+    """`function` of images of `dtype`, such as `model` takes, as the bytes of an ONNX file."""
+    images = tf.TensorSpec((None, *model.input_shape[1:]), dtype, name="images")
     with _errors_only(logging.getLogger("tf2onnx")):
-        proto, _ = tf2onnx.convert.from_function(function, input_signature=[images], opset=OPSET)
+        proto, _ = tf2onnx.convert.from_function(
+            tf.function(function), input_signature=[images], opset=OPSET, **options
+        )
     for value in (*proto.graph.input, *proto.graph.output):
         value.type.tensor_type.shape.dim[0].dim_param = "batch"
-    return proto
+    onnx.checker.check_model(proto, full_check=True)
+    return proto.SerializeToString()
 
 
 @contextlib.contextmanager
@@ -56,24 +121,3 @@ def _errors_only(logger):
         yield
     finally:
         logger.setLevel(level)
-
-
-def _clone_layer(layer):
-    if isinstance(layer, keras.layers.UpSampling2D) and layer.interpolation == "nearest":
-        return _NearestUpsampling(layer.size, name=layer.name)
-    return float32_layer(layer)
-
-
-class _NearestUpsampling(keras.layers.Layer):
-    """`UpSampling2D` as a single operation, [B,h,w,C] -> [B,h*size[0],w*size[1],C].
-
-    Keras repeats rows and columns, which tf2onnx turns into dozens of operations; this becomes one Resize.
-    """
-
-    def __init__(self, size, name):
-        super().__init__(name=name, dtype="float32")
-        self.size = size
-
-    def call(self, x):
-        size = [x.shape[1] * self.size[0], x.shape[2] * self.size[1]]
-        return tf.raw_ops.ResizeNearestNeighbor(images=x, size=size, align_corners=False, half_pixel_centers=False)

@@ -1,47 +1,84 @@
 """Export to TensorFlow's SavedModel, for TensorFlow Serving and whatever else reads it.
 
-Shape legend: B batch (any), H and W crop, h = H/4 and w = W/4 heatmap, K keypoints.
+Shape legend: B batch (any), H and W crop, h = H/4 and w = W/4 heatmap, N boxes (any), K keypoints.
 """
 
 from pathlib import Path
 
+import keras
+import numpy as np
 import tensorflow as tf
 
 from hrnet_tf.errors import InputError
-from hrnet_tf.export.keras_file import float32_clone
+from hrnet_tf.export import pose_graph, warmup
+from hrnet_tf.export.fold import fold_batch_norm
+from hrnet_tf.export.keras_file import clone_with_weights, float32_clone, float32_layer
 from hrnet_tf.files import replacing
-from hrnet_tf.heatmaps import crop_pixels, decode, get_codec
+from hrnet_tf.heatmaps import crop_pixels, decode, flip_back, get_codec
+from hrnet_tf.model_card import FILE_NAME as CARD_NAME
+from hrnet_tf.model_card import write_card
+from hrnet_tf.models.preprocess import LAYER_NAME as NORMALIZATION
 
-CONTENTS = {"saved_model.pb", "fingerprint.pb", "variables", "assets", "assets.extra"}
+CONTENTS = {"saved_model.pb", "fingerprint.pb", "variables", "assets", warmup.FOLDER, CARD_NAME}
+PRECISIONS = ("float32", "bfloat16")
+
+# The first and the last layers compute in float32 whatever the precision.
+_FLOAT32_LAYERS = {NORMALIZATION, "final_layer", "heatmaps"}
 
 
-def export_saved_model(model, path, codec="msra", refine=None):
-    """Writes a SavedModel folder of stock operations, in float32.
+def export_saved_model(model, path, card, flip_test=False, precision="float32", fold=True):
+    """Writes a SavedModel folder of stock operations, with its model card and requests to warm a server up.
 
-    Signatures, both of "images" [B,H,W,3] uint8, RGB:
-        serving_default: "keypoints" [B,K,3] float32, x and y in crop pixels and the score.
-        heatmaps: "heatmaps" [B,h,w,K] float32.
+    Signatures; inputs and outputs are float32 unless said otherwise:
+        serving_default: "images" [B,H,W,3] uint8 RGB, crops -> "keypoints" [B,K,3], x and y in crop pixels
+            and the score.
+        heatmaps: the same "images" -> "heatmaps" [B,h,w,K], without the flip test.
+        pose: "image", a scalar string, an encoded image of which pixels are taken as stored, and "boxes"
+            [N,4] (x, y, width, height) in its pixels -> "keypoints" [N,K,3], x and y in its pixels and the
+            score, and "scores" [N], the mean of the keypoints' above 0.2.
 
     Args:
         model: Functional model of stock layers, of any dtype policy.
-        path: the folder to write; a SavedModel that is there is replaced once the new one is complete.
-        codec: that the model was trained with, a name in `hrnet_tf.heatmaps.CODECS`; crops must be
-            cut as it does.
-        refine: how keypoints are decoded, one of `hrnet_tf.heatmaps.REFINEMENTS`, instead of the
-            codec's own.
+        path: the folder to write; a SavedModel that is there is replaced once the new one is complete. For
+            TensorFlow Serving it has to be a number in a folder of the model's name. Folders above are made.
+        card: a `ModelCard`: what to decode and mirror by, saved as `model_card.json`.
+        flip_test: whether keypoints are those of the crop's and its mirror image's heatmaps averaged,
+            which doubles the time.
+        precision: "float32", or "bfloat16" to compute in it between the first layer and the last and to
+            store the weights of these layers in it, which halves the size; results are the same as those of
+            weights stored in float32 and rounded at every use.
+        fold: whether batch normalisation is folded into the convolutions.
 
     Raises:
         InputError: `path` cannot be written, or is a folder of something else.
-        ValueError: an unknown `codec` or `refine`.
+        ValueError: an unknown `precision`, or a `card` of another network.
     """
+    if precision not in PRECISIONS:
+        raise ValueError(f"`precision` must be one of {', '.join(PRECISIONS)}. Received: {precision!r}")
+    check_card(model, card)
     check_replaceable(path)
-    model = float32_clone(model)
+    model = fold_batch_norm(model) if fold else float32_clone(model)
+    if precision == "bfloat16":
+        model = clone_with_weights(model, _bfloat16_layer)
     # Saving the Keras model itself would store every variable twice.
     module = tf.Module()
     module.variables_of_model = [variable.value for variable in model.variables]
-    signatures = _signatures(model, codec, refine or get_codec(codec).refine)
+    signatures = _signatures(model, card, flip_test)
+    make_folder(Path(path).parent)
     with replacing(path) as temporary:
         tf.saved_model.save(module, str(temporary), signatures=signatures)
+        warmup.write_warmup_requests(temporary, _warmup_requests(card.input_size))
+        write_card(temporary, card)
+
+
+def check_card(model, card):
+    """Raises ValueError if `card` is not about a network of this shape."""
+    shape = (*card.input_size, card.skeleton.num_keypoints)
+    if shape != (*model.input_shape[1:3], model.output_shape[-1]):
+        raise ValueError(
+            f"`card` must have the input size and number of keypoints of the model, "
+            f"{model.input_shape[1:3]} and {model.output_shape[-1]}. Received: {shape[:2]} and {shape[2]}"
+        )
 
 
 def check_replaceable(path):
@@ -55,19 +92,75 @@ def check_replaceable(path):
         )
 
 
-def _signatures(model, codec, refine):
-    """The functions of `model`, by signature name."""
-    stride = crop_pixels(model.input_shape[1:3], codec)
-    images = tf.TensorSpec((None, *model.input_shape[1:]), tf.uint8, name="images")
+def make_folder(path):
+    """Makes the folder `path` and those above it; InputError if it cannot be."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror}") from error
 
+
+def _bfloat16_layer(layer):
+    """A new layer that computes in bfloat16; normalisation, if any is left, keeps its statistics in float32."""
+    if layer.name in _FLOAT32_LAYERS:
+        return float32_layer(layer)
+    is_batch_norm = isinstance(layer, keras.layers.BatchNormalization)
+    dtype = "mixed_bfloat16" if is_batch_norm else "bfloat16"
+    return type(layer).from_config(layer.get_config() | {"dtype": dtype})
+
+
+def _signatures(model, card, flip_test):
+    """The functions of `model`, by signature name."""
+    codec = get_codec(card.codec)
+    stride = crop_pixels(card.input_size, card.codec)
+    images = tf.TensorSpec((None, *card.input_size, 3), tf.uint8, name="images")
+    image = tf.TensorSpec((), tf.string, name="image")
+    boxes = tf.TensorSpec((None, 4), tf.float32, name="boxes")
+
+    # Calling this signature, not the model, keeps a single copy of the graph.
     @tf.function(input_signature=[images])
     def heatmaps(images):
-        return {"heatmaps": model(tf.cast(images, tf.float32), training=False)}
+        # Convolutions of no images at all fail on CPUs: one black image stands in for them.
+        count = tf.shape(images)[0]
+        images = tf.pad(images, [[0, tf.cast(count == 0, tf.int32)], [0, 0], [0, 0], [0, 0]])
+        return {"heatmaps": model(tf.cast(images, tf.float32), training=False)[:count]}
+
+    def locate(images):
+        """Keypoints [B,K,3] in heatmap pixels."""
+        if not flip_test:
+            return decode(heatmaps(images)["heatmaps"], card.decoding)
+        both = heatmaps(tf.concat([images, tf.reverse(images, axis=[2])], axis=0))["heatmaps"]
+        plain, mirrored = tf.split(both, 2)
+        mirrored = flip_back(mirrored, card.skeleton.flip_pairs, codec.flip_shift)
+        return decode(0.5 * (plain + mirrored), card.decoding)
 
     @tf.function(input_signature=[images])
     def keypoints(images):
-        # Calling the other signature, not the model, keeps a single copy of the graph.
-        in_heatmap = decode(heatmaps(images)["heatmaps"], refine)
-        return {"keypoints": in_heatmap * [*stride, 1.0]}
+        return {"keypoints": locate(images) * [*stride, 1.0]}
 
-    return {"serving_default": keypoints, "heatmaps": heatmaps}
+    @tf.function(input_signature=[image, boxes])
+    def pose(image, boxes):
+        pixels = pose_graph.decode_image(image)
+        height, width = card.input_size
+        frames = pose_graph.crop_frames(pose_graph.check_boxes(boxes), width / height)
+        to_crop = pose_graph.frame_matrix(*frames, card.input_size, codec.align_corners)
+        located = locate(pose_graph.cut_crops(pixels, *to_crop, card.input_size))
+        scale, offset = pose_graph.frame_matrix(*frames, model.output_shape[1:3], codec.align_corners)
+        points = (tf.cast(located[..., :2], tf.float64) - offset[:, None]) / scale[:, None]
+        scores = located[..., 2]
+        found = tf.concat([tf.cast(points, tf.float32), scores[..., None]], axis=-1)
+        return {"keypoints": found, "scores": pose_graph.person_scores(scores)}
+
+    return {"serving_default": keypoints, "heatmaps": heatmaps, "pose": pose}
+
+
+def _warmup_requests(input_size):
+    """A request for each signature: its name and its inputs."""
+    black = tf.make_tensor_proto(0, tf.uint8, (1, *input_size, 3))  # a single number in the file
+    jpeg = tf.io.encode_jpeg(np.zeros((*input_size, 3), np.uint8)).numpy()
+    box = np.array([[0, 0, input_size[1], input_size[0]]], np.float32)
+    return [
+        ("serving_default", {"images": black}),
+        ("heatmaps", {"images": black}),
+        ("pose", {"image": jpeg, "boxes": box}),
+    ]

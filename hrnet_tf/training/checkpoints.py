@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from hrnet_tf.errors import InputError
 from hrnet_tf.files import read_json, reason, replacing
+from hrnet_tf.models.build import build_model
 
 _RUN_FILE = "run.json"
 _CHECKPOINT_DIR = "checkpoints"
@@ -41,6 +42,36 @@ def claim_work_dir(work_dir, run, resume):
         raise InputError(f"cannot create --work_dir {work_dir}: {error.strerror}") from error
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(run), encoding="utf-8")
+
+
+def is_work_dir(path):
+    """Whether `path` is the work directory of a run."""
+    return os.path.isfile(os.path.join(path, _RUN_FILE))
+
+
+def load_last(work_dir):
+    """The network of a run as it was at its last checkpoint.
+
+    Args:
+        work_dir: folder of the run.
+
+    Returns:
+        A `keras.Model` in float32, and the codec that it is trained with.
+
+    Raises:
+        InputError: there is no checkpoint, or it is damaged.
+    """
+    path = tf.train.latest_checkpoint(os.path.join(work_dir, _CHECKPOINT_DIR))
+    if path is None:
+        raise InputError(f"{work_dir} has no checkpoint yet")
+    run = read_json(os.path.join(work_dir, _RUN_FILE))
+    try:
+        input_size = [int(side) for side in run["input_size"].split("x")]
+        model = build_model(run["model"], input_size, run["num_keypoints"], channel_order=run["channel_order"])
+        tf.train.Checkpoint(model=model).restore(path).assert_existing_objects_matched().expect_partial()
+        return model, run["codec"]
+    except (tf.errors.OpError, AssertionError, LookupError, TypeError, ValueError) as error:
+        raise InputError(f"cannot load the checkpoint {path}: {reason(error)}") from error
 
 
 class Checkpoint:

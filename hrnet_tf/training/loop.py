@@ -59,7 +59,7 @@ class Trainer:
         make_dataset: (first_step, last_step) -> tf.data.Dataset of global batches.
         evaluate: () -> ({name: number} and an image [H,W,3] uint8 of predictions).
         main_metric: the one of these names, higher is better, that tells which state is best.
-        save_best: () -> None, called when it has risen.
+        save_best: (metrics) -> None, called with these when it has risen.
         plan: a `Plan`.
         checkpoint: a `Checkpoint`, restored if there is something to resume.
         work_dir: folder of the metrics.
@@ -180,7 +180,7 @@ class Trainer:
         self._log.image(checkpoint.step, "predictions", image)
         self._progress.message(f"step {checkpoint.step}: " + "  ".join(f"{k} {v:.3f}" for k, v in metrics.items()))
         if metrics[self._main_metric] > checkpoint.best_metric:
-            self._save_best()
+            self._save_best(metrics)
             checkpoint.best_metric = metrics[self._main_metric]
         checkpoint.evaluated_step = checkpoint.step
         checkpoint.save()

@@ -1,0 +1,284 @@
+"""ONNX files: what they consist of, that they compute what the network does, and their use without this package."""
+
+import collections
+import importlib.util
+import pathlib
+import subprocess
+import sys
+
+import cv2
+import keras
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+
+from hrnet_tf import geometry
+from hrnet_tf.errors import InputError
+from hrnet_tf.export.int8 import quantize_onnx
+from hrnet_tf.export.onnx import export_onnx, export_onnx_pose
+from hrnet_tf.export.runners import heatmap_runner
+from hrnet_tf.heatmaps import crop_pixels, decode
+from hrnet_tf.model_card import ModelCard, read_card, write_card
+from hrnet_tf.models import blocks, hrnet, preprocess
+from hrnet_tf.models.build import build_model
+from hrnet_tf.skeletons import Skeleton
+
+SIZE = (96, 64)
+EXAMPLES = pathlib.Path(__file__).parents[1] / "examples"
+SKELETON = Skeleton(
+    ("nose", "left_hand", "right_hand", "left_foot", "right_foot"), ((1, 2), (3, 4)), (), (0.1,) * 5, ()
+)
+# Runs a script as where the package and TensorFlow are not installed.
+RUN_WITHOUT = """
+import runpy, sys
+for name in ("hrnet_tf", "tensorflow", "keras"):
+    sys.modules[name] = None
+sys.path.insert(0, sys.argv[1])
+sys.argv = sys.argv[2:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def tiny_model(input_size=SIZE, num_keypoints=SKELETON.num_keypoints, dtype="float32"):
+    """A dozen layers of every kind that an HRNet has, which convert in a second."""
+    images = keras.Input((*input_size, 3), name="images")
+    x = preprocess.normalize(images, "rgb")
+    for i in (1, 2):
+        x = blocks.conv_bn(x, 8, 3, f"conv{i}", f"bn{i}", strides=2, use_relu=True, dtype=dtype)
+    branches = hrnet.transition([x], (8, 16), "transition1", dtype)
+    (x,) = hrnet.hr_module(branches, 1, "stage2_0", dtype, single_output=True)
+    x = blocks.conv(x, num_keypoints, 1, "final_layer", use_bias=True, dtype="float32")
+    return keras.Model(images, x, name="tiny")
+
+
+def lively(model, seed=0):
+    """Gives `model` weights with which every layer matters and heatmaps are about as large as trained ones."""
+    rng = np.random.default_rng(seed)
+    for layer in model.layers:
+        weights = layer.get_weights()
+        if isinstance(layer, keras.layers.BatchNormalization):
+            gamma, beta, mean, variance = (weight.shape for weight in weights)
+            weights = [rng.uniform(0.5, 1.0, gamma), rng.normal(0, 0.2, beta)]
+            weights += [rng.normal(0, 0.1, mean), rng.uniform(0.5, 1.5, variance)]
+        elif weights:
+            weights[0] = rng.normal(0, np.sqrt(2 / np.prod(weights[0].shape[:3])), weights[0].shape)
+        layer.set_weights(weights)
+    final = model.get_layer("final_layer")
+    kernel, bias = final.get_weights()
+    crops = blurred_crops(4, size=model.input_shape[1:3])
+    final.set_weights([kernel * 0.3 / model(crops).numpy().std(), rng.normal(0, 0.1, bias.shape)])
+    return model
+
+
+def blurred_crops(count, seed=1, size=SIZE):
+    """[count,H,W,3] uint8: coarse squares and noise, of different means."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(0, 200, (count, size[0] // 8, size[1] // 8, 3)).repeat(8, 1).repeat(8, 2)
+    return (coarse + rng.integers(0, 56, coarse.shape)).astype(np.uint8)
+
+
+def run_example(name, model_path, image, box, folder):
+    """[K,2] what an example prints of a person in an image, and the keypoints' names."""
+    path = folder / "image.ppm"
+    path.write_bytes(b"P6\n# a comment\n%d %d\n255\n" % image.shape[1::-1] + image.tobytes())
+    arguments = [EXAMPLES, EXAMPLES / name, model_path, path, *box]
+    result = subprocess.run(
+        [sys.executable, "-c", RUN_WITHOUT, *map(str, arguments)], capture_output=True, text=True, cwd=folder
+    )
+    assert result.returncode == 0, result.stderr
+    lines = [line.split() for line in result.stdout.splitlines()]
+    return np.array([line[1:] for line in lines], np.float64), tuple(line[0] for line in lines)
+
+
+def example_frame(box, codec):
+    """A `Frame` of the examples."""
+    spec = importlib.util.spec_from_file_location("crops", EXAMPLES / "crops.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.Frame(box, SIZE, codec)
+
+
+def example_image():
+    """[H,W,3] uint8 and a box that reaches beyond its border."""
+    image = cv2.GaussianBlur(cv2.resize(blurred_crops(1, seed=3)[0], (200, 150)), (9, 9), 3)
+    return image, (14.5, -30.0, 60.0, 111.0)
+
+
+def expected_keypoints(model, image, box, codec, refine):
+    """[K,3] of a person in an image, from the example's crop, which rounds otherwise than OpenCV's."""
+    keypoints = decode(model(example_frame(box, codec).cut(image)[None]), refine).numpy()[0]
+    center, size = geometry.box_to_center_size([box], SIZE[1] / SIZE[0])
+    heatmap_size = (SIZE[0] // 4, SIZE[1] // 4)
+    back = geometry.affine_matrix(center, size, 0, heatmap_size, inverse=True, align_corners=codec == "udp")
+    keypoints[:, :2] = geometry.transform_points(keypoints[None, :, :2], back)[0]
+    return keypoints
+
+
+@pytest.fixture(scope="module")
+def hrnet_model():
+    return lively(build_model("hrnet_w18_small_v1", SIZE, SKELETON.num_keypoints))
+
+
+@pytest.fixture(scope="module")
+def paths(hrnet_model, tmp_path_factory):
+    """{layout: file}, of a network trained, as it were, in mixed precision; checked on more crops than a batch."""
+    mixed = build_model("hrnet_w18_small_v1", SIZE, SKELETON.num_keypoints, dtype="mixed_bfloat16")
+    mixed.set_weights(hrnet_model.get_weights())
+    folder = tmp_path_factory.mktemp("onnx")
+    paths = {layout: folder / f"{layout}.onnx" for layout in ("nhwc", "nchw")}
+    for layout, path in paths.items():
+        assert export_onnx(mixed, path, layout, blurred_crops(10)) < 1e-5
+    return paths
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    return lively(tiny_model())
+
+
+def census(path):
+    return dict(collections.Counter(node.op_type for node in onnx.load(path).graph.node))
+
+
+def test_graph_has_convolutions_relu_add_and_resize_alone(hrnet_model, paths):
+    layers = collections.Counter(type(layer) for layer in hrnet_model.layers)
+    fuse_terms = sum(len(layer.input) - 1 for layer in hrnet_model.layers if isinstance(layer, keras.layers.Add))
+    expected = {
+        "Conv": layers[keras.layers.Conv2D],
+        "Relu": layers[keras.layers.ReLU],
+        "Resize": layers[keras.layers.UpSampling2D],
+        "Add": fuse_terms + 1,  # the mean
+    }
+    assert census(paths["nchw"]) == expected
+    assert census(paths["nhwc"]) == expected | {"Transpose": 2}
+    assert {entry.domain: entry.version for entry in onnx.load(paths["nchw"]).opset_import}[""] == 18
+
+
+@pytest.mark.parametrize("layout", ["nhwc", "nchw"])
+def test_interface(layout, paths, hrnet_model):
+    session = onnxruntime.InferenceSession(paths[layout], providers=["CPUExecutionProvider"])
+    (images,), (heatmaps,) = session.get_inputs(), session.get_outputs()
+    assert (images.name, images.type, heatmaps.name) == ("images", "tensor(float)", "heatmaps")
+    order = (0, 1, 2, 3) if layout == "nhwc" else (0, 3, 1, 2)
+    assert images.shape == [("batch", *SIZE, 3)[axis] for axis in order]
+    assert heatmaps.shape == [("batch", SIZE[0] // 4, SIZE[1] // 4, SKELETON.num_keypoints)[axis] for axis in order]
+    for count in (1, 3):
+        crops = blurred_crops(count)
+        (found,) = session.run(None, {"images": crops.transpose(order).astype(np.float32)})
+        expected = hrnet_model(crops).numpy()
+        np.testing.assert_allclose(found, expected.transpose(order), atol=1e-4)
+        np.testing.assert_allclose(heatmap_runner(paths[layout])(crops), expected, atol=1e-4)
+
+
+def test_black_and_white_borders_are_padded_with_the_mean(paths, hrnet_model):
+    """The subtraction of the mean must come before the padding of the first convolution, not after it."""
+    crops = np.stack([np.zeros((*SIZE, 3), np.uint8), np.full((*SIZE, 3), 255, np.uint8)])
+    np.testing.assert_allclose(heatmap_runner(paths["nchw"])(crops), hrnet_model(crops), atol=1e-4)
+
+
+@pytest.mark.slow
+def test_pose_resnet_of_bgr(tmp_path):
+    model = lively(build_model("pose_resnet18", SIZE, 5, channel_order="bgr"))
+    assert export_onnx(model, tmp_path / "resnet.onnx", "nchw", blurred_crops(2)) < 1e-4
+    found = census(tmp_path / "resnet.onnx")
+    assert set(found) == {"Conv", "ConvTranspose", "Relu", "Add", "MaxPool", "Pad"}
+    assert found["ConvTranspose"] == 3
+    assert found["Add"] == 9  # eight shortcuts and the mean
+
+
+@pytest.mark.parametrize(("codec", "refine"), [("msra", None), ("dark", None), ("udp", None), ("udp", "none")])
+def test_pose_gives_keypoints_of_crops(codec, refine, tiny, tmp_path):
+    path = tmp_path / "pose.onnx"
+    assert export_onnx_pose(tiny, path, codec, refine, blurred_crops(3)) < 1e-3
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    (images,), (keypoints,) = session.get_inputs(), session.get_outputs()
+    assert (images.name, images.type, images.shape) == ("images", "tensor(uint8)", ["batch", *SIZE, 3])
+    assert (keypoints.name, keypoints.shape) == ("keypoints", ["batch", SKELETON.num_keypoints, 3])
+    decoding = refine or {"msra": "quarter"}.get(codec, codec)
+    for count in (1, 4):
+        crops = blurred_crops(count, seed=7)
+        expected = decode(tiny(crops), decoding).numpy() * [*crop_pixels(SIZE, codec), 1]
+        (found,) = session.run(["keypoints"], {"images": crops})
+        np.testing.assert_allclose(found[..., 2], expected[..., 2], atol=1e-4)
+        # Of nearly equal neighbours, rounding decides.
+        assert np.mean(np.abs(found - expected).max(-1) < 0.05) >= 0.9
+
+
+@pytest.mark.parametrize("layout", ["nhwc", "nchw"])
+def test_int8_computes_in_whole_numbers(layout, paths, hrnet_model, tmp_path):
+    path, card = tmp_path / "int8.onnx", ModelCard("small", SIZE, SKELETON)
+    write_card(paths[layout], card)
+    quantize_onnx(paths[layout], path, blurred_crops(16))
+    assert read_card(path) == card
+    assert path.stat().st_size <= 0.32 * paths[layout].stat().st_size
+    graph = onnx.load(path).graph
+    producer = {name: node.op_type for node in graph.node for name in node.output}
+    convolutions = [node for node in graph.node if node.op_type == "Conv"]
+    assert all(producer[name] == "DequantizeLinear" for node in convolutions for name in node.input[:2])
+    weights = {tensor.name: tensor for tensor in graph.initializer}
+    scales = [weights[node.input[1]].dims for node in graph.node if node.input[0].endswith("weights_quantized")]
+    assert all(len(dims) == 1 for dims in scales)  # by channel
+    crops = blurred_crops(4, seed=9)
+    difference = np.abs(heatmap_runner(path)(crops) - hrnet_model(crops).numpy())
+    assert 0 < difference.mean() < 0.05
+
+
+def test_differing_network_is_not_written(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr("hrnet_tf.export.portable.fold_batch_norm", lambda _: lively(tiny_model(), seed=1))
+    (tmp_path / "model.onnx").write_text("older")
+    with pytest.raises(InputError, match=r"the export model.onnx differs from the model by"):
+        export_onnx(tiny, tmp_path / "model.onnx")
+    with pytest.raises(InputError, match=r"the export model.onnx differs from the model by"):
+        export_onnx_pose(tiny, tmp_path / "model.onnx")
+    assert [path.name for path in tmp_path.iterdir()] == ["model.onnx"]
+    assert (tmp_path / "model.onnx").read_text() == "older"
+
+
+def test_not_finite_heatmaps_are_refused(tmp_path):
+    model = lively(tiny_model())
+    model.get_layer("final_layer").bias.assign(np.full(SKELETON.num_keypoints, np.nan))
+    with pytest.raises(InputError, match=r"differs from the model by nan"):
+        export_onnx(model, tmp_path / "a.onnx")
+
+
+def test_bad_arguments(tiny, paths, tmp_path):
+    with pytest.raises(ValueError, match=r"`layout` must be one of nhwc, nchw. Received: 'hwc'"):
+        export_onnx(tiny, tmp_path / "a.onnx", "hwc")
+    with pytest.raises(InputError, match=r"cannot write .*absent"):
+        export_onnx(tiny, tmp_path / "absent" / "a.onnx")
+    with pytest.raises(
+        InputError, match=r"crops must be \[N,96,64,3\] uint8, at least one. Received: \[0, 96, 64, 3\]"
+    ):
+        export_onnx(tiny, tmp_path / "a.onnx", crops=blurred_crops(0))
+    with pytest.raises(InputError, match=r"cannot read .*absent.onnx"):
+        quantize_onnx(tmp_path / "absent.onnx", tmp_path / "a.onnx", blurred_crops(1))
+    with pytest.raises(InputError, match=r"calibration crops must be .*Received: \[1, 64, 64, 3\]"):
+        quantize_onnx(paths["nchw"], tmp_path / "a.onnx", blurred_crops(1)[:, :64])
+    (tmp_path / "damaged.onnx").write_bytes(paths["nhwc"].read_bytes()[:-1000])
+    with pytest.raises(InputError, match=r"damaged.onnx cannot be loaded"):
+        heatmap_runner(tmp_path / "damaged.onnx")
+    with pytest.raises(InputError, match=r"must be an existing .* or a SavedModel. Received: .*a.keras"):
+        heatmap_runner(tmp_path / "a.keras")
+    assert [path.name for path in tmp_path.iterdir()] == ["damaged.onnx"]
+
+
+@pytest.mark.parametrize("codec", ["msra", "udp"])
+def test_examples_cut_as_this_package_does(codec):
+    image, box = example_image()
+    center, size = geometry.box_to_center_size([box], SIZE[1] / SIZE[0])
+    matrix = geometry.affine_matrix(center, size, 0, SIZE, align_corners=codec == "udp")[0]
+    difference = np.abs(example_frame(box, codec).cut(image).astype(int) - geometry.warp(image, matrix, SIZE))
+    assert difference.max() <= 4  # OpenCV rounds positions to 1/32 pixel
+    assert difference.mean() < 0.5
+
+
+@pytest.mark.parametrize("codec", ["msra", "udp"])
+def test_example_needs_onnx_runtime_alone(codec, tiny, tmp_path):
+    path = tmp_path / "pose.onnx"
+    export_onnx_pose(tiny, path, codec, "none", blurred_crops(2))
+    write_card(path, ModelCard("small", SIZE, SKELETON, codec))
+    image, box = example_image()
+    found, names = run_example("onnx_example.py", path, image, box, tmp_path)
+    assert names == SKELETON.names
+    np.testing.assert_allclose(found, expected_keypoints(tiny, image, box, codec, "none"), atol=0.02)

@@ -1,0 +1,351 @@
+"""The SavedModel: its signatures against the numpy way, and loaded as servers load it."""
+
+import collections
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import cv2
+import keras
+import numpy as np
+import pytest
+import seeded
+import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
+from tensorflow.python.framework import op_def_registry
+
+from hrnet_tf import geometry, heatmaps
+from hrnet_tf.data.records import read_image
+from hrnet_tf.errors import InputError
+from hrnet_tf.evaluation import rescore
+from hrnet_tf.export import pose_graph
+from hrnet_tf.export.saved_model import export_saved_model
+from hrnet_tf.export.warmup import _varint
+from hrnet_tf.model_card import ModelCard, read_card
+from hrnet_tf.models.build import build_model
+from hrnet_tf.predict import make_predict_function
+from hrnet_tf.skeletons import Skeleton
+
+EXAMPLE = pathlib.Path(__file__).parents[1] / "examples" / "tensorflow_example.py"
+SIZE = (96, 64)
+SKELETON = Skeleton(("nose", "left_eye", "right_eye"), ((1, 2),), (), (0.1,) * 3, ())
+BOXES = np.array([[20, 10, 60, 90], [-15.5, -20.25, 70, 80], [100, 60, 90, 45], [30, 30, 0, 12]], np.float32)
+
+
+def card(codec="msra", refine=None):
+    return ModelCard("smooth", SIZE, SKELETON, codec, refine)
+
+
+@pytest.fixture(scope="module")
+def model():
+    """A network of one convolution whose heatmaps are as smooth as the images, so that maxima stand out."""
+    images = keras.Input((*SIZE, 3), name="images")
+    x = keras.layers.AveragePooling2D(8, 4, padding="same")(keras.layers.Rescaling(1 / 255)(images))
+    maps = keras.layers.Conv2D(3, 1, name="heatmaps")(x)
+    model = keras.Model(images, maps, name="smooth")
+    model.layers[-1].set_weights([np.random.default_rng(0).normal(0, 1, (1, 1, 3, 3)), np.zeros(3)])
+    return model
+
+
+@pytest.fixture(scope="module")
+def image():
+    """[H,W,3] uint8 RGB."""
+    return cv2.GaussianBlur(seeded.images(0, 1, 128, 160)[0], (31, 31), 7)
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """A small HRNet, what it was exported to by options, and crops for it."""
+    model = build_model("hrnet_w18_small_v1", SIZE, 3)
+    rng = np.random.default_rng(0)
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.Conv2D):
+            fan_in = np.prod(layer.kernel.shape[:3])
+            layer.kernel.assign(rng.normal(0, np.sqrt(1.5 / fan_in), layer.kernel.shape))
+    folder = tmp_path_factory.mktemp("small")
+    for name, options in (("folded", {}), ("bfloat16", {"precision": "bfloat16"})):
+        export_saved_model(model, folder / name / "1", card(), **options)
+    return model, folder, rng.integers(0, 256, (3, *SIZE, 3), dtype=np.uint8)
+
+
+def encoded(image, extension=".jpg"):
+    return cv2.imencode(extension, image[..., ::-1])[1].tobytes()
+
+
+def signature(path, name):
+    return tf.saved_model.load(str(path)).signatures[name]
+
+
+def keypoints_by_numpy(model, image, boxes, card, flip_test):
+    """[N,K,3] by the functions that training and evaluation use."""
+    align_corners = heatmaps.get_codec(card.codec).align_corners
+    frames = geometry.box_to_center_size(boxes, SIZE[1] / SIZE[0])
+    matrices = geometry.affine_matrix(*frames, 0, SIZE, align_corners=align_corners)
+    crops = np.stack([geometry.warp(image, matrix, SIZE) for matrix in matrices])
+    flip_pairs = card.skeleton.flip_pairs if flip_test else None
+    predict = make_predict_function(tf.distribute.get_strategy(), model, flip_pairs, False, card.codec, card.refine)
+    keypoints = predict(crops).numpy()
+    back = geometry.affine_matrix(*frames, 0, (SIZE[0] // 4, SIZE[1] // 4), inverse=True, align_corners=align_corners)
+    keypoints[..., :2] = geometry.transform_points(keypoints[..., :2], back)
+    return keypoints
+
+
+@pytest.mark.parametrize(
+    ("codec", "refine", "flip_test"),
+    [("msra", None, False), ("msra", "none", True), ("dark", None, True), ("udp", None, True)],
+)
+def test_pose_is_what_evaluation_computes(codec, refine, flip_test, model, image, tmp_path):
+    export_saved_model(model, tmp_path / "1", card(codec, refine), flip_test=flip_test)
+    pose = signature(tmp_path / "1", "pose")
+    data = encoded(image)
+    outputs = pose(image=tf.constant(data), boxes=tf.constant(BOXES))
+    decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+    expected = keypoints_by_numpy(model, decoded, BOXES, card(codec, refine), flip_test)
+    assert np.abs(expected[:3, :, :2] - BOXES[:3, None, :2]).max() > 10  # not all in a corner
+    np.testing.assert_allclose(outputs["keypoints"][..., :2], expected[..., :2], atol=1e-2)
+    np.testing.assert_allclose(outputs["keypoints"][..., 2], expected[..., 2], atol=1e-3)
+    scores = rescore(np.ones(len(BOXES)), outputs["keypoints"][..., 2])
+    np.testing.assert_allclose(outputs["scores"], scores, rtol=1e-6)
+
+
+def test_flip_test_changes_keypoints_and_never_heatmaps(model, image, tmp_path):
+    for flip_test in (False, True):
+        export_saved_model(model, tmp_path / str(flip_test), card(), flip_test=flip_test)
+    crops = cv2.resize(image, SIZE[::-1])[None]
+    plain, flipped = (
+        {name: signature(tmp_path / str(flip_test), name)(images=crops) for name in ("serving_default", "heatmaps")}
+        for flip_test in (False, True)
+    )
+    np.testing.assert_array_equal(plain["heatmaps"]["heatmaps"], flipped["heatmaps"]["heatmaps"])
+    assert np.abs(plain["serving_default"]["keypoints"] - flipped["serving_default"]["keypoints"]).max() > 0.5
+
+
+@pytest.mark.parametrize("align_corners", [False, True])
+def test_crops_are_those_of_training(align_corners):
+    rng = np.random.default_rng(0)
+    picture = seeded.images(1, 1, 208, 320)[0]
+    boxes = np.stack([rng.uniform(low, high, 20) for low, high in ((-50, 300), (-50, 200), (1, 400), (1, 300))], 1)
+    boxes = np.concatenate([boxes, [[-900, 0, 10, 10], [0, 0, 320, 208], [5e5, 0, 9e5, 1]]]).astype(np.float32)
+    matrices = geometry.affine_matrix(
+        *geometry.box_to_center_size(boxes, SIZE[1] / SIZE[0]), 0, SIZE, align_corners=align_corners
+    )
+    expected = np.stack([geometry.warp(picture, matrix, SIZE) for matrix in matrices]).astype(int)
+    frames = pose_graph.crop_frames(boxes, SIZE[1] / SIZE[0])
+    crops = pose_graph.cut_crops(tf.constant(picture), *pose_graph.frame_matrix(*frames, SIZE, align_corners), SIZE)
+    difference = np.abs(crops.numpy() - expected)
+    assert difference.max() <= 1
+    assert (difference > 0).mean() < 1e-3
+
+
+def image_files(folder, image):
+    """Files of many kinds."""
+    rng = np.random.default_rng(0)
+    noise = rng.integers(0, 65536, (40, 50, 3), dtype=np.uint16)
+    alpha = rng.integers(0, 256, image.shape[:2], dtype=np.uint8)
+    contents = {
+        "colour.jpg": image,
+        "colour.png": image,
+        "grey.jpg": image[..., 0],
+        "grey.png": image[..., 0],
+        "alpha.png": np.dstack([image, alpha]),
+        "deep.png": noise,
+        "deep_grey.png": noise[..., 0],
+    }
+    for name, pixels in contents.items():
+        cv2.imwrite(str(folder / name), pixels)
+        yield folder / name
+
+
+def test_images_are_decoded_as_in_training(image, tmp_path):
+    for path in image_files(tmp_path, image):
+        np.testing.assert_array_equal(pose_graph.decode_image(path.read_bytes()), read_image(path), err_msg=path.name)
+
+
+def test_exif_orientation_is_left_to_the_client(image):
+    turned = encoded(image)
+    # An APP1 segment that says "turn by 90 degrees", after the two bytes that open a JPEG.
+    exif = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"
+    turned = turned[:2] + b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif + turned[2:]
+    assert cv2.imdecode(np.frombuffer(turned, np.uint8), cv2.IMREAD_COLOR).shape[:2] == image.shape[1::-1]
+    assert pose_graph.decode_image(turned).shape == image.shape
+
+
+BAD_REQUESTS = [
+    (lambda data: b"", BOXES, "Input is empty"),
+    (lambda data: b"no image at all", BOXES, "Unknown image file format"),
+    (lambda data: data[: len(data) // 2], BOXES, "Invalid JPEG data"),
+    (lambda data: data, [[0, 0, np.nan, 5]], "boxes must be"),
+    (lambda data: data, [[0, 0, np.inf, 5]], "boxes must be"),
+    (lambda data: data, [[0, 0, 10, 10], [0, 0, -1, 5]], "boxes must be"),
+    (lambda data: data, [[5, 5, 0, 0]], "boxes must be"),
+    (lambda data: data, [[2e6, 5, 1, 1]], "boxes must be"),
+]
+
+
+@pytest.mark.parametrize(("change", "boxes", "message"), BAD_REQUESTS)
+def test_bad_requests_are_invalid_arguments(change, boxes, message, model, image, tmp_path):
+    export_saved_model(model, tmp_path / "1", card())
+    pose = signature(tmp_path / "1", "pose")
+    with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+        pose(image=tf.constant(change(encoded(image))), boxes=tf.constant(boxes, tf.float32))
+
+
+def test_signatures_take_any_number(small, image):
+    _, folder, crops = small
+    signatures = tf.saved_model.load(str(folder / "folded" / "1")).signatures
+    assert set(signatures) == {"serving_default", "heatmaps", "pose"}
+    height, width = SIZE
+    for count in (0, 1, 3):
+        heatmaps = signatures["heatmaps"](images=crops[:count])["heatmaps"]
+        assert heatmaps.shape == (count, height // 4, width // 4, 3)
+        assert signatures["serving_default"](images=crops[:count])["keypoints"].shape == (count, 3, 3)
+        outputs = signatures["pose"](image=tf.constant(encoded(image)), boxes=tf.constant(BOXES[:count]))
+        assert {name: value.shape for name, value in outputs.items()} == {"keypoints": (count, 3, 3), "scores": count}
+        assert {value.dtype for value in outputs.values()} == {tf.float32}
+
+
+@pytest.mark.parametrize(("name", "tolerance"), [("folded", 1e-5), ("bfloat16", 0.05)])
+def test_heatmaps_are_the_networks(name, tolerance, small):
+    model, folder, crops = small
+    expected = model(crops, training=False).numpy()
+    actual = signature(folder / name / "1", "heatmaps")(images=crops)["heatmaps"]
+    assert actual.dtype == tf.float32
+    largest = np.abs(expected).max()
+    np.testing.assert_allclose(actual, expected, atol=tolerance * largest)
+    if name == "bfloat16":
+        assert np.abs(actual - expected).max() > 1e-4 * largest
+
+
+@pytest.mark.slow
+def test_normalisation_is_kept_on_demand(small, tmp_path):
+    model, _, crops = small
+    mixed = build_model("hrnet_w18_small_v1", SIZE, 3, dtype="mixed_bfloat16")
+    mixed.set_weights(model.get_weights())
+    for network, precision, tolerance in ((model, "float32", 1e-5), (mixed, "bfloat16", 1e-2)):
+        export_saved_model(model, tmp_path / "1", card(), precision=precision, fold=False)
+        actual = signature(tmp_path / "1", "heatmaps")(images=crops)["heatmaps"]
+        expected = network(crops, training=False).numpy()
+        np.testing.assert_allclose(actual, expected, atol=tolerance * np.abs(expected).max())
+        assert operations_of(tmp_path / "1")["Rsqrt"] > 0
+
+
+def weights_size(path):
+    return sum(file.stat().st_size for file in path.glob("variables/variables.data*"))
+
+
+def test_variables_are_stored_once(small):
+    model, folder, _ = small
+    size = sum(4 * np.prod(variable.shape) for variable in model.variables)
+    assert 0.9 * size <= weights_size(folder / "folded" / "1") <= size
+    assert 0.45 * size <= weights_size(folder / "bfloat16" / "1") <= 0.55 * size
+
+
+def operations_of(path):
+    """How many there are of each in the whole SavedModel; also checks that they are stock and run without XLA."""
+    saved = saved_model_pb2.SavedModel.FromString((path / "saved_model.pb").read_bytes())
+    (meta_graph,) = saved.meta_graphs
+    functions = meta_graph.graph_def.library.function
+    nodes = [*meta_graph.graph_def.node, *(node for function in functions for node in function.node_def)]
+    operations = collections.Counter(node.op for node in nodes)
+    assert all(op_def_registry.get(operation) for operation in operations)
+    assert not {"PyFunc", "EagerPyFunc"} & set(operations)
+    assert not any(entry.attr["_XlaMustCompile"].b for entry in (*functions, *nodes))
+    return operations
+
+
+@pytest.mark.parametrize("name", ["folded", "bfloat16"])
+def test_operations_are_stock(name, small):
+    model, folder, _ = small
+    operations = operations_of(folder / name / "1")
+    # One copy of the network, without normalisation, serves all three signatures.
+    assert operations["Conv2D"] == sum(isinstance(layer, keras.layers.Conv2D) for layer in model.layers)
+    assert operations["Rsqrt"] == 0
+
+
+def test_loads_as_tensorflow_serving_does(small, image, tmp_path):
+    """By TensorFlow's C interface, in a program without Python."""
+    compiler = shutil.which("gcc") or shutil.which("cc")
+    if compiler is None:
+        pytest.skip("no C compiler")
+    tensorflow = pathlib.Path(tf.__file__).parent
+    libraries = [tensorflow / "libtensorflow_cc.so.2", tensorflow / "libtensorflow_framework.so.2"]
+    if not all(library.exists() for library in libraries):
+        pytest.skip("this TensorFlow has no C library")
+    program, source = tmp_path / "load", pathlib.Path(__file__).with_name("load_saved_model.c")
+    options = [f"-I{tensorflow / 'include'}", f"-Wl,-rpath,{tensorflow}"]
+    subprocess.run([compiler, "-o", program, source, *options, *libraries], check=True)
+
+    path = small[1] / "folded" / "1"
+    saved = saved_model_pb2.SavedModel.FromString((path / "saved_model.pb").read_bytes())
+    pose = saved.meta_graphs[0].signature_def["pose"]
+    output, index = pose.outputs["keypoints"].name.split(":")
+    tensors = [pose.inputs[name].name.split(":")[0] for name in ("image", "boxes")]
+
+    def run(data, boxes):
+        (tmp_path / "image").write_bytes(data)
+        numbers = np.ravel(boxes).tolist()
+        command = [program, path, tmp_path / "image", *tensors, output, index, *numbers]
+        return subprocess.run(list(map(str, command)), capture_output=True, text=True)
+
+    result = run(encoded(image), BOXES)
+    assert result.returncode == 0, result.stdout + result.stderr
+    expected = signature(path, "pose")(image=tf.constant(encoded(image)), boxes=tf.constant(BOXES))["keypoints"]
+    np.testing.assert_allclose(list(map(float, result.stdout.split())), np.ravel(expected), atol=1e-3)
+    nobody = run(encoded(image), [])
+    assert (nobody.returncode, nobody.stdout) == (0, "")
+    refused = run(b"no image", BOXES)
+    assert (refused.returncode, refused.stdout.split()[0]) == (2, str(tf.errors.INVALID_ARGUMENT))
+    assert "Unknown image file format" in refused.stdout
+
+
+def test_model_card_lies_in_the_folder(small):
+    assert read_card(small[1] / "folded" / "1") == card()
+
+
+def test_warmup_requests_are_the_servers_messages(small):
+    logs = pytest.importorskip("tensorflow_serving.apis.prediction_log_pb2")
+    path = small[1] / "folded" / "1"
+    records = tf.data.TFRecordDataset(str(path / "assets.extra" / "tf_serving_warmup_requests"))
+    signatures = tf.saved_model.load(str(path)).signatures
+    requests = [logs.PredictionLog.FromString(record.numpy()).predict_log.request for record in records]
+    assert {request.model_spec.signature_name for request in requests} == set(signatures)
+    for request in requests:
+        inputs = {name: tf.constant(tf.make_ndarray(tensor)) for name, tensor in request.inputs.items()}
+        (count,) = {len(value) for value in signatures[request.model_spec.signature_name](**inputs).values()}
+        assert count == 1
+
+
+@pytest.mark.parametrize(("value", "data"), [(0, b"\0"), (127, b"\x7f"), (128, b"\x80\x01"), (300, b"\xac\x02")])
+def test_varint(value, data):
+    assert _varint(value) == data
+
+
+def test_refusals(model, tmp_path):
+    with pytest.raises(ValueError, match=r"`precision` must be one of float32, bfloat16. Received: 'int8'"):
+        export_saved_model(model, tmp_path / "1", card(), precision="int8")
+    with pytest.raises(ValueError, match=r"Received: \(64, 64\) and 3"):
+        export_saved_model(model, tmp_path / "1", ModelCard("smooth", (64, 64), SKELETON))
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=r"cannot write .*file"):
+        export_saved_model(model, tmp_path / "file" / "1", card())
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_example_needs_tensorflow_alone(small, image, tmp_path):
+    path = small[1] / "folded" / "1"
+    (tmp_path / "image.jpg").write_bytes(encoded(image))
+    box = [20, 10, 60, 90]
+    script = "import runpy, sys\n"
+    script += 'sys.modules |= dict.fromkeys(("hrnet_tf", "keras", "cv2", "onnxruntime"))\n'
+    script += 'sys.argv = sys.argv[1:]\nrunpy.run_path(sys.argv[0], run_name="__main__")'
+    arguments = [EXAMPLE, path, tmp_path / "image.jpg", *box]
+    result = subprocess.run(
+        [sys.executable, "-c", script, *map(str, arguments)], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert result.returncode == 0, result.stderr
+    lines = [line.split() for line in result.stdout.splitlines()]
+    assert tuple(line[0] for line in lines) == SKELETON.names
+    boxes = tf.constant([box], tf.float32)
+    expected = signature(path, "pose")(image=tf.constant(encoded(image)), boxes=boxes)["keypoints"][0]
+    np.testing.assert_allclose(np.array([line[1:] for line in lines], float), expected, atol=0.006)
