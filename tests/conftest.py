@@ -7,6 +7,12 @@ import pytest
 from hrnet_tf.skeletons import COCO
 
 
+def pytest_collection_modifyitems(items):
+    """Files with slow tests go first, so that no worker is left with one at the end."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 def write_dataset(root, split="tiny", num_images=4, people_per_image=2, seed=0, size=(120, 160)):
     """Writes a COCO-format dataset of noise images with people of known keypoints; returns the annotations."""
     rng = np.random.default_rng(seed)

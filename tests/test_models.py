@@ -9,7 +9,7 @@ import seeded
 import tensorflow as tf
 
 from hrnet_tf import build_model, load_state_dict
-from hrnet_tf.export.keras_file import float32_clone
+from hrnet_tf.export.clones import float32_clone
 from hrnet_tf.models import preprocess
 from hrnet_tf.models.build import MODEL_NAMES
 from hrnet_tf.training.fused import with_fused_batch_norm

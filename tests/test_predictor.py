@@ -18,6 +18,7 @@ from hrnet_tf.export.saved_model import export_saved_model
 from hrnet_tf.model_card import ModelCard, write_card
 from hrnet_tf.predict import make_predict_function, predict_people
 from hrnet_tf.prediction.predictor import load_image
+from hrnet_tf.prediction.runtimes import for_inference, network_of
 from hrnet_tf.skeletons import COCO, Skeleton
 
 SIZE = (64, 48)
@@ -95,6 +96,30 @@ def test_the_same_as_evaluation(dataset, codec):
         assert [len(people) for people in found] == [2, 2, 2, 2]
         np.testing.assert_allclose(np.concatenate(found), expected, atol=1e-3)
     assert np.ptp(expected[..., 0]) > 50
+
+
+def test_networks_are_folded_and_computed_in_bfloat16_on_demand(tmp_path):
+    model = build_model("hrnet_w18_small_v1", (64, 64))
+    rng = np.random.default_rng(0)
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.moving_mean.assign(rng.normal(0, 0.1, layer.moving_mean.shape))
+        elif isinstance(layer, keras.layers.Conv2D):
+            layer.kernel.assign(rng.normal(0, np.sqrt(1.5 / np.prod(layer.kernel.shape[:3])), layer.kernel.shape))
+    crops = np.stack([noise(64, 64, seed) for seed in range(2)])
+    expected = model(crops).numpy()
+    plain = for_inference(network_of(model)).heatmaps
+    assert not any(isinstance(layer, keras.layers.BatchNormalization) for layer in plain.layers)
+    np.testing.assert_allclose(plain(crops), expected, atol=1e-5 * np.abs(expected).max())
+    half = for_inference(network_of(model), "bfloat16").heatmaps
+    assert {str(weight.dtype) for weight in half.get_layer("conv1").weights} == {"bfloat16"}
+    difference = np.abs(half(crops) - expected).max() / np.abs(expected).max()
+    assert 1e-4 < difference < 0.05
+    export_onnx(model, tmp_path / "a.onnx")
+    with pytest.raises(InputError, match=r"precision 'bfloat16' is for .keras files"):
+        PosePredictor(tmp_path / "a.onnx", precision="bfloat16")
+    with pytest.raises(ValueError, match=r"`precision` must be one of float32, bfloat16. Received: 'int8'"):
+        PosePredictor(model, precision="int8")
 
 
 def test_no_boxes_are_the_whole_image_and_no_people_give_no_keypoints(predictor):

@@ -16,6 +16,7 @@ from hrnet_tf.data import pipeline
 from hrnet_tf.datasets import DATASETS
 from hrnet_tf.errors import InputError
 from hrnet_tf.evaluation.coco import REFERENCE_SUPPRESSION, SUPPRESSIONS, Suppression
+from hrnet_tf.export.clones import PRECISIONS
 from hrnet_tf.heatmaps import CODECS, REFINEMENTS
 from hrnet_tf.model_card import ModelCard, read_card
 from hrnet_tf.models.build import check_input_size
@@ -90,6 +91,11 @@ def define_prediction_flags():
     flags.DEFINE_enum("nms", reference.nms, list(SUPPRESSIONS), "COCO: how duplicates are dropped, by their OKS.")
     flags.DEFINE_float("oks_threshold", reference.oks_threshold, "COCO: likeness of duplicates; decay of soft NMS.", 0)
     flags.DEFINE_float("score_threshold", reference.score_threshold, "COCO: keypoints up to it do not score.", 0)
+
+
+def define_precision_flag():
+    """Flag of what a Keras model predicts in."""
+    flags.DEFINE_enum("precision", "float32", PRECISIONS, "What a .keras model computes in.")
 
 
 def define_input_size_flag():

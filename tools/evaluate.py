@@ -20,13 +20,14 @@ from hrnet_tf.errors import InputError
 from hrnet_tf.files import replacing
 from hrnet_tf.model_card import read_card
 from hrnet_tf.predict import prediction_sheet
-from hrnet_tf.prediction.runtimes import load_network
+from hrnet_tf.prediction.runtimes import for_inference, load_network
 from hrnet_tf.visualize import write_image
 
 FLAGS = flags.FLAGS
 
 cli.define_data_flags()
 cli.define_prediction_flags()
+cli.define_precision_flag()
 flags.DEFINE_string("model", None, "Model: a .keras, .onnx or .tflite file or a SavedModel folder.")
 flags.DEFINE_string("metrics", None, "JSON file to write the figures to.")
 flags.DEFINE_string("results", None, "File to write the predictions to: COCO's results (JSON), MPII's pred.mat.")
@@ -43,6 +44,7 @@ def main():
     strategy = cli.make_strategy(FLAGS.batch_size)
     with strategy.scope():
         network, path = load_network(FLAGS.model)
+        network = for_inference(network, FLAGS.precision)
     annotated, people = cli.load_people()
     cli.check_keypoints(network.num_keypoints, people.skeleton, FLAGS.model)
     input_size = network.input_size

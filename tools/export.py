@@ -14,8 +14,8 @@ from absl import flags
 from hrnet_tf.datasets import load_people
 from hrnet_tf.errors import InputError
 from hrnet_tf.export import DEFAULT_FORMATS, FILE_NAMES, ExportOptions, export_all
+from hrnet_tf.export.clones import PRECISIONS
 from hrnet_tf.export.onnx import LAYOUTS
-from hrnet_tf.export.saved_model import PRECISIONS
 from hrnet_tf.prediction.runtimes import load_network
 
 FLAGS = flags.FLAGS

@@ -43,6 +43,7 @@ flags.DEFINE_float("score_threshold", 0.2, "Keypoints scored at or below it are 
 flags.DEFINE_bool("flip_test", True, "Average the heatmaps of the crop and of its mirror image.")
 flags.DEFINE_integer("batch_size", 32, "People in a batch.", lower_bound=1)
 cli.define_codec_flags()
+cli.define_precision_flag()
 flags.mark_flags_as_required(["model", "input", "out_dir"])
 
 _SECONDS_BETWEEN_LINES = 5
@@ -57,7 +58,7 @@ def main():
     if images and FLAGS.detections:
         boxes_of.check_match(images)
     predictor = PosePredictor(
-        FLAGS.model, FLAGS.flip_test, FLAGS.codec, FLAGS.refine, skeleton, batch_size=FLAGS.batch_size
+        FLAGS.model, FLAGS.flip_test, FLAGS.codec, FLAGS.refine, skeleton, FLAGS.batch_size, FLAGS.precision
     )
     if is_video:
         progress = _Progress("frames")

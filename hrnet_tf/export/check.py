@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from hrnet_tf.errors import InputError
-from hrnet_tf.export.keras_file import float32_clone
+from hrnet_tf.export.clones import float32_clone
 from hrnet_tf.export.runners import heatmap_runner
 from hrnet_tf.heatmaps import crop_pixels, decode, flip_back, get_codec
 from hrnet_tf.models.build import HEATMAP_STRIDE

@@ -9,7 +9,7 @@ import collections
 import keras
 import numpy as np
 
-from hrnet_tf.export.keras_file import float32_layer
+from hrnet_tf.export.clones import float32_layer
 
 # By class, the axis of the kernel that counts output channels.
 _KERNEL_OUTPUT_AXIS = {keras.layers.Conv2D: 3, keras.layers.Conv2DTranspose: 2}

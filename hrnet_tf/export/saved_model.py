@@ -5,25 +5,19 @@ Shape legend: B batch (any), H and W crop, h = H/4 and w = W/4 heatmap, N boxes 
 
 from pathlib import Path
 
-import keras
 import numpy as np
 import tensorflow as tf
 
 from hrnet_tf.errors import InputError
 from hrnet_tf.export import pose_graph, warmup
+from hrnet_tf.export.clones import bfloat16_clone, check_precision, float32_clone
 from hrnet_tf.export.fold import fold_batch_norm
-from hrnet_tf.export.keras_file import clone_with_weights, float32_clone, float32_layer
 from hrnet_tf.files import replacing
 from hrnet_tf.heatmaps import crop_pixels, decode, flip_back, get_codec
 from hrnet_tf.model_card import FILE_NAME as CARD_NAME
 from hrnet_tf.model_card import write_card
-from hrnet_tf.models.preprocess import LAYER_NAME as NORMALIZATION
 
 CONTENTS = {"saved_model.pb", "fingerprint.pb", "variables", "assets", warmup.FOLDER, CARD_NAME}
-PRECISIONS = ("float32", "bfloat16")
-
-# The first and the last layers compute in float32 whatever the precision.
-_FLOAT32_LAYERS = {NORMALIZATION, "final_layer", "heatmaps"}
 
 
 def export_saved_model(model, path, card, flip_test=False, precision="float32", fold=True):
@@ -53,13 +47,12 @@ def export_saved_model(model, path, card, flip_test=False, precision="float32", 
         InputError: `path` cannot be written, or is a folder of something else.
         ValueError: an unknown `precision`, or a `card` of another network.
     """
-    if precision not in PRECISIONS:
-        raise ValueError(f"`precision` must be one of {', '.join(PRECISIONS)}. Received: {precision!r}")
+    check_precision(precision)
     check_card(model, card)
     check_replaceable(path)
     model = fold_batch_norm(model) if fold else float32_clone(model)
     if precision == "bfloat16":
-        model = clone_with_weights(model, _bfloat16_layer)
+        model = bfloat16_clone(model)
     # Saving the Keras model itself would store every variable twice.
     module = tf.Module()
     module.variables_of_model = [variable.value for variable in model.variables]
@@ -98,15 +91,6 @@ def make_folder(path):
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror}") from error
-
-
-def _bfloat16_layer(layer):
-    """A new layer that computes in bfloat16; normalisation, if any is left, keeps its statistics in float32."""
-    if layer.name in _FLOAT32_LAYERS:
-        return float32_layer(layer)
-    is_batch_norm = isinstance(layer, keras.layers.BatchNormalization)
-    dtype = "mixed_bfloat16" if is_batch_norm else "bfloat16"
-    return type(layer).from_config(layer.get_config() | {"dtype": dtype})
 
 
 def _signatures(model, card, flip_test):

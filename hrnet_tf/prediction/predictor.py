@@ -19,7 +19,7 @@ from hrnet_tf.files import MAX_COORDINATE
 from hrnet_tf.heatmaps import REFINEMENTS
 from hrnet_tf.model_card import read_card
 from hrnet_tf.predict import make_predict_function, to_image
-from hrnet_tf.prediction.runtimes import load_network, network_of
+from hrnet_tf.prediction.runtimes import for_inference, load_network, network_of
 from hrnet_tf.skeletons import COCO
 
 
@@ -38,7 +38,9 @@ class PosePredictor:
         codec, refine: that are used.
     """
 
-    def __init__(self, path_or_model, flip_test=True, codec=None, refine=None, skeleton=None, batch_size=32):
+    def __init__(
+        self, path_or_model, flip_test=True, codec=None, refine=None, skeleton=None, batch_size=32, precision="float32"
+    ):
         """Loads the network.
 
         Args:
@@ -50,11 +52,13 @@ class PosePredictor:
             refine: how heatmaps are decoded, one of `heatmaps.REFINEMENTS`; by default the codec's own.
             skeleton: `skeletons.Skeleton` of the K keypoints.
             batch_size: at most this many people go through the network at once.
+            precision: "float32", or "bfloat16" to compute in it between the first layer and the last,
+                faster where the processor does; of Keras models alone.
 
         Raises:
-            InputError: the network cannot be loaded or is no pose network, or its keypoints are not
-                those of the skeleton, or unknown.
-            ValueError: an unknown `codec` or `refine`, or `batch_size` is not positive.
+            InputError: the network cannot be loaded or is no pose network, its keypoints are not
+                those of the skeleton, or unknown, or its precision cannot be chosen.
+            ValueError: an unknown `codec`, `refine` or `precision`, or `batch_size` is not positive.
         """
         if batch_size < 1:
             raise ValueError(f"`batch_size` must be positive. Received: {batch_size}")
@@ -72,7 +76,7 @@ class PosePredictor:
         self.batch_size = batch_size
         predict = make_predict_function(
             tf.distribute.get_strategy(),
-            network.heatmaps,
+            for_inference(network, precision).heatmaps,
             self.skeleton.flip_pairs if flip_test else None,
             codec=self.codec,
             refine=self.refine,

@@ -11,6 +11,8 @@ import keras
 import tensorflow as tf
 
 from hrnet_tf.errors import InputError
+from hrnet_tf.export.clones import bfloat16_clone, check_precision
+from hrnet_tf.export.fold import fold_batch_norm
 from hrnet_tf.files import reason
 from hrnet_tf.heatmaps import HEATMAP_STRIDE
 
@@ -70,6 +72,30 @@ def network_of(model, name="model"):
     """
     input_shape, output_shape = (getattr(model, side, None) for side in ("input_shape", "output_shape"))
     return _checked(model, input_shape, output_shape, name)
+
+
+def for_inference(network, precision="float32"):
+    """The network as it is fastest to predict with: its batch normalisation folded, in the given precision.
+
+    A Keras model is copied; what comes from another file was written as it is to be run.
+
+    Args:
+        network: a `Network`.
+        precision: "float32", or "bfloat16" for computing in it between the first layer and the last.
+
+    Raises:
+        InputError: a precision other than float32 is asked of a network that is no Keras model.
+        ValueError: an unknown precision.
+    """
+    check_precision(precision)
+    if isinstance(network.heatmaps, keras.Model):
+        model = fold_batch_norm(network.heatmaps)
+        return dataclasses.replace(network, heatmaps=bfloat16_clone(model) if precision == "bfloat16" else model)
+    if precision != "float32":
+        raise InputError(
+            f"precision {precision!r} is for .keras files: an export has the precision it was written with"
+        )
+    return network
 
 
 def _load_keras(path):
