@@ -1,4 +1,4 @@
-"""Reading JSON and numbers from it, and writing files and folders so that a reader never meets half of one."""
+"""Reading JSON and MATLAB files, and writing files and folders so that a reader never meets half of one."""
 
 import contextlib
 import json
@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+import scipy.io
 
 from hrnet_tf.errors import InputError, shown
 
@@ -28,12 +29,24 @@ def read_json(path):
         return item
 
     try:
-        with open(path, encoding="utf-8") as file:
+        with open(path, encoding="utf-8-sig") as file:  # editors on Windows put a mark in front
             return json.load(file, object_hook=without_segmentation)
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from error
     except (ValueError, RecursionError) as error:  # JSON and Unicode errors are ValueErrors
         raise InputError(f"{path} is not valid JSON: {error}") from error
+
+
+def read_mat(path, names, **options):
+    """The variables `names`, as far as there are any, of a MATLAB file, by name; `options` are `scipy.io.loadmat`'s.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    try:
+        return scipy.io.loadmat(os.fspath(path), variable_names=list(names), appendmat=False, **options)
+    except Exception as error:  # scipy raises many types on a damaged file
+        raise InputError(f"cannot read {os.fspath(path)} as a MATLAB file: {reason(error)}") from error
 
 
 def json_numbers(values, count, limit=MAX_COORDINATE):

@@ -63,11 +63,12 @@ class Run:
             ap = aps[self.checkpoint.step // 6 - 1]
             return {"AP": ap}, np.zeros((4, 4, 3), np.uint8)
 
+        self.train_step = make_train_step(strategy, self.model, self.optimizer, KeypointMSE(), use_xla=False)
         self.trainer = Trainer(
             strategy=strategy,
             model=self.model,
             optimizer=self.optimizer,
-            train_step=make_train_step(strategy, self.model, self.optimizer, KeypointMSE(), use_xla=False),
+            train_step=self.train_step,
             make_dataset=make_dataset,
             evaluate=evaluate,
             main_metric="AP",
@@ -142,6 +143,12 @@ def test_a_step_reports_the_loss_and_follows_the_gradient():
     # Adam's first step is the learning rate in the direction of the gradient's sign, wherever that is not 0
     # (the first convolution's bias has none, as BatchNorm takes the mean out).
     assert all(m.max() == pytest.approx(0.01, rel=1e-2) for m, b in zip(moved, before, strict=True) if b.ndim != 1)
+
+
+def test_a_step_is_traced_once_for_all_batches(tmp_path):
+    run = Run(tmp_path)
+    assert run.trainer.run() and run.checkpoint.step == PLAN.last_step
+    assert run.train_step.experimental_get_tracing_count() == 1
 
 
 @pytest.mark.parametrize("stop", [1, 4, 5])

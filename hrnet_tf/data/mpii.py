@@ -15,7 +15,7 @@ from scipy.io.matlab import mat_struct
 
 from hrnet_tf.data.records import PersonRecords
 from hrnet_tf.errors import InputError, shown
-from hrnet_tf.files import json_numbers, read_json, reason, replacing
+from hrnet_tf.files import json_numbers, read_json, read_mat, replacing
 from hrnet_tf.geometry import BOX_PADDING
 from hrnet_tf.skeletons import MPII
 
@@ -201,13 +201,7 @@ def _people_of_release(path, split):
 
 def _read_release(path):
     """The structs of RELEASE.annolist and the numbers of RELEASE.img_train."""
-    try:
-        content = scipy.io.loadmat(
-            path, variable_names=["RELEASE"], struct_as_record=False, squeeze_me=True, appendmat=False
-        )
-    except Exception as error:  # scipy raises many types on a damaged file
-        raise InputError(f"cannot read {path} as a MATLAB file: {reason(error)}") from error
-    release = content.get("RELEASE")
+    release = read_mat(path, ["RELEASE"], struct_as_record=False, squeeze_me=True).get("RELEASE")
     images = _structs(getattr(release, "annolist", None))
     in_training = np.ravel(getattr(release, "img_train", ()))
     if not images or len(images) != len(in_training):

@@ -3,10 +3,9 @@
 import os
 
 import numpy as np
-import scipy.io
 
 from hrnet_tf.errors import InputError
-from hrnet_tf.files import reason
+from hrnet_tf.files import read_mat
 
 # Order of the joints in predictions and ground truth, as the ground truth names them.
 _JOINTS = (
@@ -92,10 +91,7 @@ def _percentage(part, whole):
 def _load_ground_truth(path):
     """visible [16,N] bool, positions [16,2,N] in pixels from 1, corners of the head boxes [2,2,N]."""
     names = ("dataset_joints", "jnt_missing", "pos_gt_src", "headboxes_src")
-    try:
-        content = scipy.io.loadmat(os.fspath(path), variable_names=names, appendmat=False)
-    except Exception as error:  # scipy raises many types on a damaged file
-        raise InputError(f"cannot read {os.fspath(path)} as a MATLAB file: {reason(error)}") from error
+    content = read_mat(path, names)
     absent = [name for name in names if name not in content]
     if absent:
         raise InputError(
