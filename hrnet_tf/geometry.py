@@ -78,8 +78,9 @@ def mirror_matrix(image_width):
 
 
 def compose(second, first):
-    """The [2,3] matrix that applies `first`, then `second`."""
-    return second @ np.concatenate([first, np.array([[0, 0, 1]], first.dtype)])
+    """The matrices [...,2,3] that apply `first` [...,2,3], then `second` [...,2,3]."""
+    last_row = np.broadcast_to(np.array([0, 0, 1], first.dtype), (*first.shape[:-2], 1, 3))
+    return second @ np.concatenate([first, last_row], axis=-2)
 
 
 def transform_points(points, matrix):

@@ -5,6 +5,7 @@ import tensorflow as tf
 from hrnet_tf import InputError, geometry, heatmaps
 from hrnet_tf.data import coco, pipeline
 from hrnet_tf.data.augment import Augmentation
+from hrnet_tf.data.crops import TrainingCrops
 from hrnet_tf.data.records import read_image
 
 SIZE = (64, 48)
@@ -15,6 +16,16 @@ def batches(records, first=0, last=6, augmentation=None, seed=0, batch_size=3, *
     augmentation = augmentation or Augmentation()
     dataset = pipeline.training_dataset(records, SIZE, batch_size, 2.0, augmentation, seed, first, last, **options)
     return [[tensor.numpy() for tensor in batch] for batch in dataset]
+
+
+def cutter(records, augmentation=None, seed=0, batch_size=3, size=SIZE, steps=(0, 1000)):
+    return TrainingCrops(records, size, batch_size, augmentation or Augmentation(), seed, *steps)
+
+
+def alone(crops, sample):
+    """A sample cut from its image as if there were no others."""
+    person = crops.person(sample)
+    return crops.cut(read_image(crops.records.path(person)), [person], [sample])[0]
 
 
 @pytest.fixture
@@ -41,16 +52,19 @@ def test_same_seed_same_batches_and_any_step_can_be_the_first(records):
 
 def test_everybody_is_seen_in_every_epoch_and_orders_differ(records):
     assert pipeline.steps_per_epoch(8, 3) == 3
-    epochs = [[pipeline.shuffled_people(8, 3, 0, epoch, step) for step in range(3)] for epoch in range(2)]
+    crops = cutter(records, batch_size=3)
+    epochs = [[crops.person(sample) for sample in range(9 * epoch, 9 * epoch + 9)] for epoch in range(2)]
     for epoch in epochs:
-        assert set(np.concatenate(epoch).tolist()) == set(range(8))
-    assert not np.array_equal(epochs[0], epochs[1])
-    assert len(pipeline.shuffled_people(2, 5, 0, 0, 0)) == 5
+        assert sorted(epoch[:8]) == list(range(8))
+        assert epoch[8] == epoch[0]  # the last batch is filled up
+    assert epochs[0] != epochs[1]
+    crops = cutter(records.take([0, 1]), batch_size=5)
+    assert [len(part) for part in crops(0)] == [5, 5, 5]
 
 
 def test_keypoints_follow_the_image_through_every_augmentation(records):
     """A white dot painted on a keypoint is found at that keypoint's place in the augmented crop."""
-    crops = pipeline.TrainingCrops(records, (256, 192), Augmentation(scale=0.2), seed=0)
+    crops = cutter(records, Augmentation(scale=0.2), size=(256, 192))
     checked = 0
     for sample in range(40):
         person = sample % len(records)
@@ -58,8 +72,7 @@ def test_keypoints_follow_the_image_through_every_augmentation(records):
             image = np.zeros((120, 160, 3), np.uint8)
             x, y = records.keypoints[person, k].round().astype(int)
             image[y, x] = 255
-            crops._read = lambda person, image=image: (image, person)
-            crop, keypoints, _ = crops(sample, person)
+            ((crop, keypoints, _),) = crops.cut(image, [person], [sample])
             where = np.argwhere(crop[..., 0] > crop.max() / 2)
             # After a flip, keypoint k is the mirrored person's other side.
             expected = keypoints[[k, crops.flip_order[k]]]
@@ -73,11 +86,11 @@ def test_keypoints_follow_the_image_through_every_augmentation(records):
 
 
 def test_left_and_right_are_exchanged_by_a_flip(records):
-    flips = pipeline.TrainingCrops(records, SIZE, Augmentation(0, 0, 1.0, 0), seed=0)
-    plain = pipeline.TrainingCrops(records, SIZE, PLAIN, seed=0)
+    flips, plain = cutter(records, Augmentation(0, 0, 1.0, 0)), cutter(records, PLAIN)
     for person in range(len(records)):
-        crop, keypoints, _ = plain(0, person)
-        flipped_crop, flipped, _ = flips(0, person)
+        image = read_image(records.path(person))
+        ((crop, keypoints, _),) = plain.cut(image, [person], [0])
+        ((flipped_crop, flipped, _),) = flips.cut(image, [person], [0])
         mirrored = flipped[flips.flip_order] * (-1, 1)
         offset = mirrored - keypoints
         np.testing.assert_allclose(offset, np.broadcast_to(offset[0], offset.shape), atol=1e-3)
@@ -87,10 +100,9 @@ def test_left_and_right_are_exchanged_by_a_flip(records):
 
 
 def test_targets_are_those_of_the_crops_keypoints(records):
-    crops = pipeline.TrainingCrops(records, SIZE, Augmentation(), seed=5)
+    crops = cutter(records, seed=5)
     images, maps, weights = batches(records, last=1, seed=5)[0]
-    people = pipeline.shuffled_people(len(records), 3, 5, 0, 0)
-    samples = [crops(i, person) for i, person in enumerate(people)]
+    samples = [alone(crops, sample) for sample in range(3)]
     np.testing.assert_array_equal(images, [image for image, _, _ in samples])
     expected = heatmaps.encode(np.array([k for _, k, _ in samples]), np.array([v for *_, v in samples]), SIZE, 2.0)
     np.testing.assert_allclose(maps, expected[0], atol=1e-6)

@@ -6,16 +6,14 @@ that batches do not depend on threads and a run can be resumed at any step.
 Shape legend: B batch, H and W crop, h = H/4 and w = W/4 heatmap, K keypoints.
 """
 
-import math
-
 import numpy as np
 import tensorflow as tf
 
 from hrnet_tf import geometry, heatmaps
-from hrnet_tf.data.augment import sample_crop
+from hrnet_tf.data.crops import TrainingCrops
+from hrnet_tf.data.order import steps_per_epoch
 from hrnet_tf.data.records import read_image
 from hrnet_tf.errors import InputError
-from hrnet_tf.skeletons import flip_order
 
 # How much more a keypoint of such a name counts in the loss, before squaring: the reference's
 # weights for COCO, the further from the trunk the larger.
@@ -28,11 +26,6 @@ def keypoint_weights_by_name(names):
         next((weight for part, weight in _KEYPOINT_WEIGHTS.items() if part in name.lower()), 1.0) for name in names
     ]
     return np.array(weights, np.float32)
-
-
-def steps_per_epoch(num_people, batch_size):
-    """Batches in which everyone is seen once; the last one is filled up with people of the same epoch."""
-    return math.ceil(num_people / batch_size)
 
 
 def training_dataset(
@@ -76,35 +69,28 @@ def training_dataset(
     Raises:
         ValueError: an unknown `codec`, or not K `keypoint_weights`.
     """
-    crops = TrainingCrops(records, input_size, augmentation, seed, on_bad_image, codec)
+    crops = TrainingCrops(
+        records, input_size, batch_size, augmentation, seed, first_step, last_step, on_bad_image, codec
+    )
     num_keypoints = records.skeleton.num_keypoints
     present_weights = _checked_weights(keypoint_weights, num_keypoints)
     absent_weight = 1.0 if supervise_absent else 0.0
-    epoch_steps = steps_per_epoch(len(records), batch_size)
 
-    def people(step):
-        return shuffled_people(len(records), batch_size, seed, *divmod(int(step), epoch_steps))
-
-    def samples(step):
-        batch = tf.numpy_function(people, [step], tf.int64, stateful=False)
-        return tf.data.Dataset.from_tensor_slices((step * batch_size + tf.range(batch_size, dtype=tf.int64), batch))
-
-    def load(sample, person):
-        outputs = (tf.uint8, tf.float32, tf.float32)
-        image, keypoints, visible = tf.numpy_function(crops, [sample, person], outputs, stateful=False)
+    def load(step):
+        images, keypoints, visible = tf.numpy_function(
+            crops, [step], (tf.uint8, tf.float32, tf.float32), stateful=False
+        )
         return (
-            tf.ensure_shape(image, (*input_size, 3)),
-            tf.ensure_shape(keypoints, (num_keypoints, 2)),
-            tf.ensure_shape(visible, (num_keypoints,)),
+            tf.ensure_shape(images, (batch_size, *input_size, 3)),
+            tf.ensure_shape(keypoints, (batch_size, num_keypoints, 2)),
+            tf.ensure_shape(visible, (batch_size, num_keypoints)),
         )
 
     def add_targets(images, keypoints, visible):
         maps, target_weight = heatmaps.encode(keypoints, visible, input_size, sigma, codec)
         return images, maps, tf.where(target_weight > 0, target_weight * present_weights, absent_weight)
 
-    dataset = tf.data.Dataset.range(first_step, last_step).flat_map(samples)
-    dataset = dataset.map(load, num_parallel_calls=tf.data.AUTOTUNE)
-    dataset = dataset.batch(batch_size, drop_remainder=True)
+    dataset = tf.data.Dataset.range(first_step, last_step).map(load, num_parallel_calls=tf.data.AUTOTUNE)
     return _unsharded(dataset.map(add_targets, num_parallel_calls=tf.data.AUTOTUNE))
 
 
@@ -132,24 +118,36 @@ def evaluation_dataset(records, input_size, batch_size, on_bad_image=None, codec
     """
     matrices = crop_matrices(records, input_size, codec)
 
-    def crop(person):
-        if person >= 0:
-            try:
-                return geometry.warp(read_image(records.path(person)), matrices[person], input_size), person
-            except InputError as error:
-                if on_bad_image is None:
-                    raise
-                on_bad_image(error)
-        return np.zeros((*input_size, 3), np.uint8), np.int64(-1)
+    def cut(people):
+        """Crops [B,H,W,3] of `people` [B], and who they are; a person of -1 is a black crop."""
+        images, people = np.zeros((len(people), *input_size, 3), np.uint8), people.copy()
+        path, image = None, None
+        for slot, person in enumerate(people):
+            if person < 0:
+                continue
+            if records.path(person) != path:
+                path = records.path(person)
+                try:
+                    image = read_image(path)
+                except InputError as error:
+                    if on_bad_image is None:
+                        raise
+                    on_bad_image(error)
+                    image = None
+            if image is None:
+                people[slot] = -1
+            else:
+                images[slot] = geometry.warp(image, matrices[person], input_size)
+        return images, people
 
-    def load(person):
-        image, person = tf.numpy_function(crop, [person], (tf.uint8, tf.int64), stateful=False)
-        return tf.ensure_shape(image, (*input_size, 3)), tf.ensure_shape(person, ())
+    def load(people):
+        images, people = tf.numpy_function(cut, [people], (tf.uint8, tf.int64), stateful=False)
+        return tf.ensure_shape(images, (batch_size, *input_size, 3)), tf.ensure_shape(people, (batch_size,))
 
     padded = np.full(steps_per_epoch(len(records), batch_size) * batch_size, -1, np.int64)
     padded[: len(records)] = np.arange(len(records))
-    dataset = tf.data.Dataset.from_tensor_slices(padded).map(load, num_parallel_calls=tf.data.AUTOTUNE)
-    return _unsharded(dataset.batch(batch_size, drop_remainder=True))
+    dataset = tf.data.Dataset.from_tensor_slices(padded.reshape(-1, batch_size))
+    return _unsharded(dataset.map(load, num_parallel_calls=tf.data.AUTOTUNE))
 
 
 def crop_matrices(records, input_size, codec="msra"):
@@ -158,69 +156,10 @@ def crop_matrices(records, input_size, codec="msra"):
     return geometry.affine_matrix(*records.crops(input_size), 0, input_size, align_corners=align_corners)
 
 
-def shuffled_people(num_people, batch_size, seed, epoch, step):
-    """[B] indices of the people of batch number `step` of an epoch."""
-    order = np.random.default_rng([seed, epoch]).permutation(num_people)
-    return order[np.arange(step * batch_size, (step + 1) * batch_size) % num_people]
-
-
 def input_error(error):
     """The InputError behind the tf.errors.OpError that a failed read becomes in a pipeline, else None."""
     _, found, text = str(error).partition("InputError: ")
     return InputError(text.splitlines()[0]) if found else None
-
-
-class TrainingCrops:
-    """Cuts the augmented crop of one training sample; called from the pipeline's threads."""
-
-    def __init__(self, records, input_size, augmentation, seed, on_bad_image=None, codec="msra"):
-        self.records = records
-        self.input_size = input_size
-        self.augmentation = augmentation
-        self.seed = seed
-        self.on_bad_image = on_bad_image
-        self.align_corners = heatmaps.get_codec(codec).align_corners
-        self.center, self.size = records.crops(input_size)
-        self.flip_order = flip_order(records.skeleton.flip_pairs, records.skeleton.num_keypoints)
-
-    def __call__(self, sample, person):
-        """Cuts sample number `sample`, of person number `person`.
-
-        Returns:
-            crop [H,W,3] uint8, keypoints [K,2] float32 in crop pixels, visible [K] float32.
-        """
-        image, person = self._read(person)
-        rng = np.random.default_rng([self.seed, 1, sample])
-        keypoints, visible = self.records.keypoints[person], self.records.visible[person]
-        center, size, rotation, flip = sample_crop(
-            rng,
-            self.center[person],
-            self.size[person],
-            keypoints,
-            visible,
-            self.records.skeleton.upper_body,
-            self.augmentation,
-        )
-        matrix = np.eye(2, 3, dtype=np.float32)
-        if flip:
-            matrix = geometry.mirror_matrix(image.shape[1])
-            center = geometry.transform_points(center[None], matrix)[0]
-            keypoints, visible = keypoints[self.flip_order], visible[self.flip_order]
-        crop = geometry.affine_matrix(center, size, rotation, self.input_size, align_corners=self.align_corners)
-        matrix = geometry.compose(crop, matrix)
-        return geometry.warp(image, matrix, self.input_size), geometry.transform_points(keypoints, matrix), visible
-
-    def _read(self, person):
-        """The image of `person`, or of the next one whose image can be read, and who it is."""
-        for candidate in range(person, person + len(self.records)):
-            candidate %= len(self.records)
-            try:
-                return read_image(self.records.path(candidate)), candidate
-            except InputError as error:
-                if self.on_bad_image is None:
-                    raise
-                self.on_bad_image(error)
-        raise InputError("none of the images can be read")
 
 
 def _unsharded(dataset):

@@ -1,0 +1,109 @@
+"""Images are decoded once an epoch for all their people, and nobody can tell from the batches."""
+
+import collections
+import threading
+from concurrent import futures
+
+import numpy as np
+import pytest
+from conftest import write_dataset
+
+from hrnet_tf.data import coco, crops, order
+from hrnet_tf.data.augment import Augmentation
+from hrnet_tf.data.records import read_image
+
+SIZE = (64, 48)
+NUM_IMAGES, BATCH = 12, 7
+STEPS = order.steps_per_epoch(3 * NUM_IMAGES, BATCH)
+
+
+@pytest.fixture(scope="module")
+def records(tmp_path_factory):
+    root = tmp_path_factory.mktemp("data")
+    write_dataset(root, num_images=NUM_IMAGES, people_per_image=3)
+    return coco.load_split(str(root), "tiny")
+
+
+@pytest.fixture
+def reads(monkeypatch):
+    """How often each image is read."""
+    counts, lock = collections.Counter(), threading.Lock()
+
+    def counted(path):
+        with lock:
+            counts[path] += 1
+        return read_image(path)
+
+    monkeypatch.setattr(crops, "read_image", counted)
+    return counts
+
+
+def cutter(records, first_step=0, last_step=3 * STEPS):
+    return crops.TrainingCrops(records, SIZE, BATCH, Augmentation(), 0, first_step, last_step)
+
+
+def same(batch, other):
+    return all(np.array_equal(part, other_part) for part, other_part in zip(batch, other, strict=True))
+
+
+def test_each_image_is_read_once_an_epoch(records, reads):
+    cut = cutter(records)
+    for epoch in range(3):
+        for step in range(epoch * STEPS, (epoch + 1) * STEPS):
+            cut(step)
+        fill = STEPS * BATCH - len(records)  # of the last batch, second turns of which nothing is kept
+        assert len(reads) == NUM_IMAGES
+        assert NUM_IMAGES * (epoch + 1) <= reads.total() <= (NUM_IMAGES + fill) * (epoch + 1)
+        assert not cut._kept
+
+
+def test_samples_are_those_of_an_image_read_for_one_person(records):
+    cut = cutter(records)
+    for step in (0, 1, STEPS - 1, STEPS):
+        images, keypoints, visible = cut(step)
+        for slot in range(BATCH):
+            sample = step * BATCH + slot
+            person = cut.person(sample)
+            ((image, points, seen),) = cut.cut(read_image(records.path(person)), [person], [sample])
+            np.testing.assert_array_equal(images[slot], image)
+            np.testing.assert_array_equal(keypoints[slot], points)
+            np.testing.assert_array_equal(visible[slot], seen)
+
+
+def test_batches_depend_neither_on_threads_nor_on_the_first_step(records, reads):
+    whole = [cutter(records)(step) for step in range(2 * STEPS)]
+    reads.clear()
+    cut = cutter(records)
+    with futures.ThreadPoolExecutor(8) as threads:
+        assert all(map(same, threads.map(cut, range(2 * STEPS)), whole))
+    assert max(reads.values()) <= 2 + 2 * (STEPS * BATCH - len(records))  # not twice for two threads
+    late = cutter(records, first_step=STEPS - 2, last_step=2 * STEPS)
+    assert all(same(late(step), whole[step]) for step in range(STEPS - 2, 2 * STEPS))
+    assert not late._kept  # what is before its first step is not waited for
+    assert same(cut(1), whole[1])  # an iteration that is begun anew
+
+
+def test_people_of_an_image_are_apart_but_not_far():
+    image_index = np.repeat(np.arange(20_000), 3)
+    turns_apart, in_one_batch = [], 0
+    people = order.EpochOrder(image_index, seed=0).people(5)
+    assert np.array_equal(np.sort(people), np.arange(60_000))
+    turns = np.empty(60_000, np.int64)
+    turns[people] = np.arange(60_000)
+    by_image = np.sort(turns.reshape(-1, 3), axis=1)
+    turns_apart = by_image[:, 2] - by_image[:, 0]
+    assert turns_apart.max() <= 1.2 * order.WINDOW
+    assert abs(np.mean(turns_apart) - order.WINDOW / 2) < 0.05 * order.WINDOW  # of three uniform delays
+    in_one_batch = np.mean(by_image[:, 0] // 32 == by_image[:, 1] // 32)
+    assert in_one_batch < 0.1
+    # Images come in random order: neighbours in the file are as far apart as any.
+    assert abs(np.corrcoef(by_image[:-1, 0], by_image[1:, 0])[0, 1]) < 0.05
+
+
+def test_few_crops_wait(records):
+    cut = cutter(records)
+    most = 0
+    for step in range(STEPS):
+        cut(step)
+        most = max(most, sum(len(kept.result()) for kept in cut._kept.values()))
+    assert 0 < most <= min(len(records), order.WINDOW + 3)
