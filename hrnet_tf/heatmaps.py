@@ -129,40 +129,43 @@ def decode(heatmaps, refine="quarter", sigma=None):
     """
     if refine not in REFINEMENTS:
         raise ValueError(f"`refine` must be one of {', '.join(REFINEMENTS)}. Received: {refine!r}")
-    heatmaps = tf.transpose(tf.convert_to_tensor(heatmaps, tf.float32), [0, 3, 1, 2])  # [B,K,h,w]
-    num_keypoints, height, width = heatmaps.shape[1:]
-    flat = tf.reshape(heatmaps, [-1, num_keypoints, height * width])
-    score = tf.reduce_max(flat, axis=-1)
-    index = tf.where(score > 0, tf.argmax(flat, axis=-1, output_type=tf.int32), 0)  # [B,K]
+    heatmaps = tf.convert_to_tensor(heatmaps, tf.float32)
+    height, width, num_keypoints = heatmaps.shape[1:]
+    flat = tf.reshape(heatmaps, [-1, height * width, num_keypoints])
+    score = tf.reduce_max(flat, axis=1)
+    index = tf.where(score > 0, tf.argmax(flat, axis=1, output_type=tf.int32), 0)  # [B,K]
     x, y = index % width, index // width
     point = tf.cast(tf.stack([x, y], -1), tf.float32)
     if refine == "quarter":
         point += _quarter_step(heatmaps, x, y)
     elif refine != "none":
-        step = _taylor_step(_log_blurred(heatmaps, sigma or height / _HEIGHT_PER_SIGMA, refine), x, y, refine)
+        maps = tf.transpose(heatmaps, [0, 3, 1, 2])  # [B,K,h,w]
+        maps = _log_blurred(maps, sigma or height / _HEIGHT_PER_SIGMA, refine)
+        step = _taylor_step(tf.transpose(maps, [0, 2, 3, 1]), x, y, refine)
         point += tf.where(score[..., None] > 0, step, 0.0)
     return tf.concat([point, score[..., None]], axis=-1)
 
 
 def _neighbours(maps, x, y, steps):
-    """Values [B,K] of maps [B,K,h,w] at (x, y) [B,K] plus each of `steps`, on the border for those beyond it."""
-    num_keypoints, height, width = maps.shape[1:]
+    """Values [B,K] of maps [B,h,w,K] at (x, y) [B,K] plus each of `steps`, on the border for those beyond it."""
+    height, width, num_keypoints = maps.shape[1:]
     dx, dy = np.transpose(steps).astype(np.int32)
     columns = tf.clip_by_value(x[..., None] + dx, 0, width - 1)
     rows = tf.clip_by_value(y[..., None] + dy, 0, height - 1)
-    flat = tf.reshape(maps, [-1, num_keypoints, height * width])
-    # The axis by its number: tf2onnx miscounts negative ones.
-    return tf.unstack(tf.gather(flat, rows * width + columns, axis=2, batch_dims=2), axis=-1)
+    index = (rows * width + columns) * num_keypoints + tf.range(num_keypoints)[:, None]
+    flat = tf.reshape(maps, [-1, height * width * num_keypoints])
+    found = tf.gather(flat, tf.reshape(index, [-1, num_keypoints * len(steps)]), axis=1, batch_dims=1)
+    return tf.unstack(tf.reshape(found, [-1, num_keypoints, len(steps)]), axis=-1)
 
 
 def _interior(maps, x, y, margin):
     """[B,K] whether 1 < x < w - margin and 1 < y < h - margin."""
-    height, width = maps.shape[2:]
+    height, width = maps.shape[1:3]
     return (x > 1) & (x < width - margin) & (y > 1) & (y < height - margin)
 
 
 def _quarter_step(maps, x, y):
-    """[B,K,2] a quarter of a pixel from (x, y) towards the larger neighbours in maps [B,K,h,w]."""
+    """[B,K,2] a quarter of a pixel from (x, y) towards the larger neighbours in maps [B,h,w,K]."""
     right, left, below, above = _neighbours(maps, x, y, [(1, 0), (-1, 0), (0, 1), (0, -1)])
     towards = tf.sign(tf.stack([right - left, below - above], -1))
     return 0.25 * tf.where(_interior(maps, x, y, 1)[..., None], towards, 0.0)
@@ -192,7 +195,7 @@ def _log_blurred(maps, sigma, refine):
 
 
 def _taylor_step(maps, x, y, refine):
-    """[B,K,2] step from (x, y) to where the second-order expansion of maps [B,K,h,w] is stationary; float32."""
+    """[B,K,2] step from (x, y) to where the second-order expansion of maps [B,h,w,K] is stationary; float32."""
     center, right, left, below, above = _neighbours(maps, x, y, [(0, 0), (1, 0), (-1, 0), (0, 1), (0, -1)])
     dx, dy = 0.5 * (right - left), 0.5 * (below - above)
     if refine == "dark":
