@@ -39,11 +39,11 @@ def make_predict_function(strategy, model, flip_pairs=None, use_xla=False, codec
 
     @tf.function(jit_compile=use_xla)
     def predict_replica(images):
-        maps = model(images, training=False)
-        if flip_pairs is not None:
-            mirrored = model(tf.reverse(images, axis=[2]), training=False)
-            maps = 0.5 * (maps + heatmaps.flip_back(mirrored, flip_pairs, flip_shift))
-        return heatmaps.decode(maps, refine)
+        if flip_pairs is None:
+            return heatmaps.decode(model(images, training=False), refine)
+        both = model(tf.concat([images, tf.reverse(images, axis=[2])], axis=0), training=False)
+        maps, mirrored = tf.split(both, 2)
+        return heatmaps.decode(0.5 * (maps + heatmaps.flip_back(mirrored, flip_pairs, flip_shift)), refine)
 
     @tf.function
     def predict(images):

@@ -44,11 +44,11 @@ def main():
     strategy = cli.make_strategy(FLAGS.batch_size)
     with strategy.scope():
         network, path = load_network(FLAGS.model)
+        name = getattr(network.heatmaps, "name", "unknown")  # of a Keras model; other files have a card
         network = for_inference(network, FLAGS.precision)
     annotated, people = cli.load_people()
     cli.check_keypoints(network.num_keypoints, people.skeleton, FLAGS.model)
     input_size = network.input_size
-    name = getattr(network.heatmaps, "name", "unknown")  # of a Keras model; other files have a card
     card = cli.make_card(name, input_size, people.skeleton, read_card(path))
     bad_images = cli.BadImages()
     metrics, keypoints, people = cli.make_evaluate(strategy, network.heatmaps, card, people, bad_images)(FLAGS.results)
