@@ -6,7 +6,6 @@ all-reduce, stays outside, as collectives of `tf.distribute` cannot be compiled.
 
 import keras
 import tensorflow as tf
-from keras import ops
 
 from hrnet_tf import heatmaps
 
@@ -24,16 +23,23 @@ class Adam(keras.optimizers.Adam):
         super().__init__(learning_rate, epsilon=epsilon, **options)
 
     def update_step(self, gradient, variable, learning_rate):
-        step = ops.cast(self.iterations + 1, variable.dtype)
-        rate = ops.cast(learning_rate, variable.dtype)
-        gradient = ops.cast(gradient, variable.dtype)
         index = self._get_variable_index(variable)
-        m, v = self._momentums[index], self._velocities[index]
-        self.assign_add(m, (gradient - m) * (1 - self.beta_1))
-        self.assign_add(v, (ops.square(gradient) - v) * (1 - self.beta_2))
-        corrected_m = m / (1 - ops.power(self.beta_1, step))
-        corrected_v = v / (1 - ops.power(self.beta_2, step))
-        self.assign_sub(variable, rate * corrected_m / (ops.sqrt(corrected_v) + self.epsilon))
+        m, v = self._momentums[index].value, self._velocities[index].value
+        step = tf.cast(self.iterations.value + 1, tf.float32)
+        beta1_power, beta2_power = self.beta_1**step, self.beta_2**step
+        # One operation reads and writes everything once. It adds its epsilon to the uncorrected sqrt(v) as well.
+        tf.raw_ops.ResourceApplyAdam(
+            var=variable.handle,
+            m=m.handle,
+            v=v.handle,
+            beta1_power=beta1_power,
+            beta2_power=beta2_power,
+            lr=tf.cast(learning_rate, tf.float32),
+            beta1=self.beta_1,
+            beta2=self.beta_2,
+            epsilon=self.epsilon * tf.sqrt(1 - beta2_power),
+            grad=tf.cast(gradient, tf.float32),
+        )
 
 
 def make_optimizer(learning_rate, precision):
