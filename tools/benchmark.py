@@ -44,6 +44,7 @@ flags.DEFINE_enum("model", "hrnet_w32", MODEL_NAMES, "Network.")
 cli.define_input_size_flag()
 flags.DEFINE_list("batch_sizes", ["1", "8"], "Crops in a call of the network; the last one counts for training.")
 flags.DEFINE_list("people", ["1", "5", "20"], "People in an image, for prediction.")
+flags.DEFINE_list("evaluated", ["6352"], "People to compute COCO's figures of; val2017 has 6,352.")
 flags.DEFINE_string("data_dir", None, "COCO-format folder for the input pipeline; rendered people by default.")
 flags.DEFINE_string("split", "val2017", "Its split.")
 flags.DEFINE_integer("copies", 1, "Every image of it is taken so many times, under other names.", 1)
@@ -52,7 +53,7 @@ flags.DEFINE_string("reference", None, "A checkout of the published PyTorch impl
 flags.DEFINE_string("json", None, "File to write the figures to.")
 flags.DEFINE_string("compare", None, "File of an earlier run, to print the ratios to.")
 flags.register_validator("cases", lambda names: set(names) <= set(GROUPS), f"must be of {','.join(GROUPS)}")
-for name in ("batch_sizes", "people"):
+for name in ("batch_sizes", "people", "evaluated"):
     flags.register_validator(name, lambda sizes: all(n.isdigit() and int(n) for n in sizes), "must be like 1,8")
 
 _MIN_ROUNDS = 3
@@ -65,6 +66,7 @@ def main():
         cli.input_size(),
         [int(size) for size in FLAGS.batch_sizes],
         [int(count) for count in FLAGS.people],
+        [int(count) for count in FLAGS.evaluated],
         FLAGS.data_dir,
         FLAGS.split,
         FLAGS.copies,

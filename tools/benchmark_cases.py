@@ -22,8 +22,8 @@ from hrnet_tf.export.clones import bfloat16_clone
 from hrnet_tf.export.fold import fold_batch_norm
 from hrnet_tf.losses import KeypointMSE
 from hrnet_tf.model_card import default_card
-from hrnet_tf.predict import to_image
-from hrnet_tf.prediction.runtimes import load_network
+from hrnet_tf.predict import make_predict_function, predict_people, to_image
+from hrnet_tf.prediction.runtimes import for_inference, load_network, network_of
 from hrnet_tf.skeletons import COCO
 from hrnet_tf.training.fused import with_fused_batch_norm
 from hrnet_tf.training.step import make_optimizer, make_train_step
@@ -34,7 +34,6 @@ _MATRIX_SIZE = 2048
 # Of an epoch, the first batches are not timed: nothing is prefetched yet.
 INPUT_BATCH, INPUT_WARM_UP = 32, 5
 _POSTPROCESSED = 1000
-_EVALUATED = 6352
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +44,7 @@ class Settings:
     input_size: tuple[int, int]
     batch_sizes: list[int]
     people: list[int]
+    evaluated: list[int]
     data_dir: str | None
     split: str
     copies: int
@@ -91,14 +91,16 @@ def count_flops(model):
 
 
 def forward(settings, reference):
-    """The network as Keras has it, folded, in bfloat16 and from every kind of file; a table for each batch size."""
-    model = build_model(settings.model, settings.input_size)
+    """The network as Keras has it, folded, frozen as for prediction, and from every kind of file, by batch size."""
+    model = _with_statistics(build_model(settings.model, settings.input_size))
     folded, flops = fold_batch_norm(model), count_flops(model)
     networks = {
         "Keras float32": (model, "float32"),
         "folded float32": (folded, "float32"),
         "folded bfloat16": (bfloat16_clone(folded), "bfloat16"),
     }
+    for precision in _DTYPES:
+        networks[f"for_inference {precision}"] = for_inference(network_of(model), precision).heatmaps, precision
     with tempfile.TemporaryDirectory() as folder:
         folder, card = pathlib.Path(folder), default_card(model)
         export_saved_model(model, folder / "saved_model", card)
@@ -155,10 +157,7 @@ def train(settings, reference):
 def input_pipeline(settings, reference):
     """Samples with full augmentation and their targets."""
     with tempfile.TemporaryDirectory() as folder:
-        data_dir, split = settings.data_dir, settings.split
-        if data_dir is None:
-            data_dir, split = folder, "train"
-            render_dataset(pathlib.Path(folder), split, 100, 0)
+        data_dir, split = _data(settings, folder)
         people = _repeated(coco.load_split(data_dir, split), settings.copies)
         num_batches = len(people) // INPUT_BATCH - INPUT_WARM_UP
         if num_batches < 1:
@@ -228,29 +227,70 @@ def predict(settings, reference):
 
 
 def evaluation(settings, reference):
-    """COCO's figures of as many people as val2017 has, beyond the network."""
-    del settings, reference
-    people = _people(_EVALUATED)
+    """What there is to an evaluation beyond the network: reading and decoding, and COCO's figures."""
+    del reference  # has no counterpart
+    yield [_coco_figures(count) for count in settings.evaluated]
+    with tempfile.TemporaryDirectory() as folder:
+        people = _repeated(coco.load_split(*_data(settings, folder)), settings.copies)
+        strategy = tf.distribute.get_strategy()
+
+        def cheap_network(images, training):
+            maps = tf.nn.avg_pool2d(
+                tf.cast(images, tf.float32), heatmaps.HEATMAP_STRIDE, heatmaps.HEATMAP_STRIDE, "VALID"
+            )
+            return tf.gather(maps, [0] * COCO.num_keypoints, axis=-1)
+
+        predict = make_predict_function(strategy, cheap_network, COCO.flip_pairs, settings.has_gpu)
+
+        def run():
+            predict_people(predict, people, settings.input_size, INPUT_BATCH, strategy)
+
+        yield [Case("read, crop, flip test, decode, without a network", run, len(people))]
+
+
+def _coco_figures(count):
+    """The case of COCO's figures of `count` people, two in an image."""
+    people = _people(count)
     rng = np.random.default_rng(0)
-    image_ids = np.arange(_EVALUATED) // 2
-    keypoints = people.boxes[:, None, :2] + rng.uniform(0, 1, (_EVALUATED, 17, 2)) * people.boxes[:, None, 2:]
-    triples = np.concatenate([keypoints, np.full((_EVALUATED, 17, 1), 2.0)], -1)
+    image_ids = np.arange(count) // 2
+    keypoints = people.boxes[:, None, :2] + rng.uniform(0, 1, (count, 17, 2)) * people.boxes[:, None, 2:]
+    triples = np.concatenate([keypoints, np.full((count, 17, 1), 2.0)], -1)
     annotations = [
         {"id": i + 1, "image_id": int(image_ids[i]), "category_id": 1, "iscrowd": 0, "num_keypoints": 17}
         | {"bbox": people.boxes[i].tolist(), "area": float(people.boxes[i, 2:].prod())}
         | {"keypoints": triples[i].ravel().tolist()}
-        for i in range(_EVALUATED)
+        for i in range(count)
     ]
     category = {"id": 1, "name": "person", "keypoints": list(COCO.names)}
-    content = {"images": [{"id": i} for i in range(_EVALUATED // 2)], "annotations": annotations}
+    content = {"images": [{"id": i} for i in range(count // 2)], "annotations": annotations}
     content["categories"] = [category]
-    noisy = np.concatenate([keypoints + rng.normal(0, 5, keypoints.shape), rng.uniform(0, 1, (_EVALUATED, 17, 1))], -1)
+    noisy = np.concatenate([keypoints + rng.normal(0, 5, keypoints.shape), rng.uniform(0, 1, (count, 17, 1))], -1)
     areas = people.boxes[:, 2:].prod(-1)
 
     def run():
         evaluate_coco(content, image_ids, noisy, people.box_scores, areas)
 
-    yield [Case(f"COCO evaluation of {_EVALUATED} people", run, _EVALUATED)]
+    return Case(f"COCO figures of {count} people", run, count)
+
+
+def _with_statistics(model):
+    """`model` with normalisation as a trained one has it: without, offsets folded into biases would all be 0.
+
+    TensorFlow leaves out sums with a constant 0, and convolutions are no longer one operation with what follows.
+    """
+    rng = np.random.default_rng(0)
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.set_weights([weight + rng.uniform(0, 0.1, weight.shape) for weight in layer.get_weights()])
+    return model
+
+
+def _data(settings, folder):
+    """Folder and split of the data to read, by default rendered into `folder`."""
+    if settings.data_dir is not None:
+        return settings.data_dir, settings.split
+    render_dataset(pathlib.Path(folder), "train", 100, 0)
+    return folder, "train"
 
 
 def _crops(input_size, count):
