@@ -209,7 +209,7 @@ def postprocess(settings, reference):
 def predict(settings, reference):
     """`PosePredictor` from an image in memory to keypoints in it, by people in the image, with flip test."""
     del reference  # has no counterpart
-    model = build_model(settings.model, settings.input_size)
+    model = _with_statistics(build_model(settings.model, settings.input_size))
     image = np.random.default_rng(0).integers(0, 256, (480, 640, 3), np.uint8)
     cases = []
     for precision in _DTYPES:

@@ -136,13 +136,14 @@ class PosePredictor:
         return keypoints[: len(people)]
 
     def _run(self, crops):
-        """Keypoints [n,K,3] in heatmap pixels of a list of n crops, which black ones fill up to a power of two.
+        """Keypoints [n,K,3] in heatmap pixels of a list of n crops.
 
-        GPUs prepare for every new batch size: so there are few of them.
+        GPUs prepare for every new batch size: there black crops fill batches up to a power of two. CPUs do not.
         """
         if not crops:
             return np.zeros((0, self.skeleton.num_keypoints, 3), np.float32)
-        size = min(1 << (len(crops) - 1).bit_length(), self.batch_size)
+        on_gpu = tf.config.list_physical_devices("GPU")
+        size = min(1 << (len(crops) - 1).bit_length(), self.batch_size) if on_gpu else len(crops)
         batch = np.zeros((size, *self.input_size, 3), np.uint8)
         batch[: len(crops)] = crops
         return self._predict(tf.constant(batch)).numpy()[: len(crops)]
