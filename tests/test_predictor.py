@@ -147,7 +147,6 @@ def test_people_of_many_images_go_through_the_network_together(predictor, monkey
     assert sizes == [4, 4, 1]
     for image, group, people in zip(images, boxes, found, strict=True):
         np.testing.assert_allclose(predictor(image, group), people, atol=1e-3)
-    assert set(sizes) <= {1, 2, 3, 4}
     with pytest.raises(InputError, match=r"as many as the images \(4\)\. Received: 1"):
         predictor.predict_batch(images, [None])
 
