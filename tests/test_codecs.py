@@ -49,12 +49,16 @@ def test_decoding_equals_the_published_one(codec):
 
 @pytest.mark.parametrize(("sigma", "kernel"), [(2.0, 11), (3.0, 17)])
 def test_blur_is_opencvs_and_keeps_the_maximum(sigma, kernel):
-    maps = np.random.default_rng(0).uniform(0, 1, (2, 3, 24, 18))
-    blurred = np.exp(heatmaps._log_blurred(maps, sigma, "dark"))
-    np.testing.assert_allclose(blurred.max((2, 3)), maps.max((2, 3)))
-    for ours, plain in zip(blurred.reshape(-1, 24, 18), maps.reshape(-1, 24, 18), strict=True):
-        expected = cv2.GaussianBlur(plain, (kernel, kernel), 0, borderType=cv2.BORDER_CONSTANT)
-        np.testing.assert_allclose(ours, expected * plain.max() / expected.max(), rtol=1e-6)
+    rng = np.random.default_rng(0)
+    maps = rng.uniform(0, 1, (2, 24, 18, 3)).astype(np.float32)
+    x, y = np.int32(rng.integers(0, 18, (2, 3))), np.int32(rng.integers(0, 24, (2, 3)))
+    x[0], y[0] = (0, 17, 9), (23, 0, 12)  # at the border too
+    patches = np.exp(heatmaps._log_blurred(tf.constant(maps), x, y, sigma, "dark"))
+    for b, k in np.ndindex(2, 3):
+        plain = maps[b, :, :, k].astype(np.float64)
+        blurred = cv2.GaussianBlur(plain, (kernel, kernel), 0, borderType=cv2.BORDER_CONSTANT)
+        expected = np.pad(blurred * plain.max() / blurred.max(), 2, "edge")[y[b, k] :, x[b, k] :][:5, :5]
+        np.testing.assert_allclose(patches[b, k], expected, rtol=1e-6)
 
 
 def test_sigma_follows_from_the_heatmaps_height():
