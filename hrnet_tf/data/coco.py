@@ -10,6 +10,7 @@ import re
 import numpy as np
 
 from hrnet_tf.data.records import PersonRecords
+from hrnet_tf.data.shards import image_paths
 from hrnet_tf.errors import InputError, shown
 from hrnet_tf.files import MAX_AREA, json_numbers, read_json
 from hrnet_tf.skeletons import COCO, keypoint_category, skeleton_from_category
@@ -63,7 +64,7 @@ def load_image_info(data_dir, split):
     image_dir = find_image_dir(data_dir, "test2017")
     return PersonRecords(
         skeleton=COCO,
-        image_paths=[os.path.join(image_dir, image["file_name"]) for image in images],
+        image_paths=image_paths(image_dir, [image["file_name"] for image in images]),
         image_ids=np.array([image["id"] for image in images], np.int64),
         image_index=np.zeros(0, np.int32),
         boxes=np.zeros((0, 4), np.float32),
@@ -93,7 +94,7 @@ def load_annotations(path, image_dir):
 
     Args:
         path: a COCO-format keypoint annotation file.
-        image_dir: folder that the `file_name`s are relative to.
+        image_dir: folder that the `file_name`s are relative to, or of their `shards`.
 
     Returns:
         `PersonRecords`.
@@ -131,7 +132,7 @@ def load_annotations(path, image_dir):
     keypoints = keypoints.reshape(len(people), -1, 3)
     return PersonRecords(
         skeleton=skeleton,
-        image_paths=[os.path.join(image_dir, image["file_name"]) for image in images],
+        image_paths=image_paths(image_dir, [image["file_name"] for image in images]),
         image_ids=np.array([image["id"] for image in images], np.int64),
         image_index=image_index.astype(np.int32),
         boxes=boxes.astype(np.float32),

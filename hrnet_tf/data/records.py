@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 
 from hrnet_tf import geometry
+from hrnet_tf.data.shards import file_of, read_bytes
 from hrnet_tf.errors import InputError
 from hrnet_tf.skeletons import Skeleton
 
@@ -20,7 +21,7 @@ class PersonRecords:
 
     Attributes:
         skeleton: the keypoint set, K keypoints.
-        image_paths: M paths.
+        image_paths: M paths, or places in `shards`.
         image_ids: [M] int64, the ids of the annotation file.
         image_index: [N] int32 into the two above.
         boxes: [N,4] float32 (x, y, width, height) in pixels.
@@ -58,7 +59,7 @@ class PersonRecords:
 def check_images_exist(records):
     """Raises InputError, counting them and naming the first ones, if images with people in them are absent."""
     used = np.unique(records.image_index)
-    absent = [path for path in (records.image_paths[i] for i in used) if not os.path.isfile(path)]
+    absent = [path for path in (records.image_paths[i] for i in used) if not os.path.isfile(file_of(path))]
     if absent:
         more = f" and {len(absent) - _MAX_NAMES} more" if len(absent) > _MAX_NAMES else ""
         raise InputError(
@@ -71,18 +72,14 @@ def read_image(path, turn=False):
     """Reads an image as RGB [H,W,3] uint8: grey is repeated, alpha dropped, 16 bits are cut to 8.
 
     Args:
-        path: of the file.
+        path: of the file, or a place in `shards`.
         turn: turn the picture as its EXIF orientation says. Annotations are of the pixels as stored,
             as in the reference.
 
     Raises:
         InputError: the file is absent, truncated or no image.
     """
-    try:
-        with open(path, "rb") as file:
-            data = file.read()
-    except OSError as error:
-        raise InputError(f"cannot read image {path}: {error.strerror}") from error
+    data = read_bytes(path)
     flags = cv2.IMREAD_COLOR_RGB if turn else cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None

@@ -1,0 +1,120 @@
+"""Images in a few large TFRecord files, shards, instead of a file each.
+
+For disks and mounted object stores that are slow to open files. A folder of shards takes the place of an image
+folder: it has `shard-00000.tfrecord` and so on, whose records are `tf.train.Example`s of `file_name` and `image`, the
+bytes of the file as they were, and `index.json`, {file name: [number of the shard, offset, length]} of these bytes.
+Reading goes straight to them, in whatever order; other programs can read the records one after the other.
+"""
+
+import json
+import os
+import re
+
+import tensorflow as tf
+
+from hrnet_tf.errors import InputError
+from hrnet_tf.files import read_json, replacing
+
+_INDEX = "index.json"
+_SHARD = "shard-{:05}.tfrecord"
+# Of an image in a shard, instead of its path: shard, offset and length.
+_PLACE = re.compile(r"(.*\.tfrecord)@(\d+)\+(\d+)", re.DOTALL)
+# A TFRecord is length (8 bytes), checksum (4), the record, checksum (4).
+_BEFORE, _AROUND = 12, 16
+
+
+def image_paths(image_dir, names):
+    """Paths of the images `names` of an image folder; of a folder of shards, what `read_bytes` takes instead.
+
+    Raises:
+        InputError: the index of the shards is damaged.
+    """
+    paths = [os.path.join(image_dir, name) for name in names]
+    index_path = os.path.join(image_dir, _INDEX)
+    if not os.path.isfile(index_path):
+        return paths
+    index = read_json(index_path)
+    places = []
+    for name, path in zip(names, paths, strict=True):
+        try:
+            shard, offset, length = (int(number) for number in index[name])
+            places.append(f"{os.path.join(image_dir, _SHARD.format(shard))}@{offset}+{length}")
+        except KeyError:
+            places.append(path)  # absent, as `check_images_exist` will say
+        except (TypeError, ValueError) as error:
+            raise InputError(f"{index_path} is damaged at image {name!r}: write the shards anew") from error
+    return places
+
+
+def file_of(path):
+    """The file that an image is in: `path` itself, or its shard."""
+    place = _PLACE.fullmatch(os.fspath(path))
+    return place[1] if place else path
+
+
+def read_bytes(path):
+    """The bytes of an image file, or of an image in a shard.
+
+    Raises:
+        InputError: the file cannot be read, or ends before the image does.
+    """
+    place = _PLACE.fullmatch(os.fspath(path))
+    try:
+        with open(file_of(path), "rb") as file:
+            if not place:
+                return file.read()
+            file.seek(int(place[2]))
+            data = file.read(int(place[3]))
+    except OSError as error:
+        raise InputError(f"cannot read image {path}: {error.strerror}") from error
+    if len(data) < int(place[3]):
+        raise InputError(f"cannot read image {path}: the shard is truncated")
+    return data
+
+
+def write_shards(image_dir, names, out_dir, shard_bytes):
+    """Writes the images `names` of an image folder as a folder of shards, which appears when it is complete.
+
+    Args:
+        image_dir: the folder that the names are relative to.
+        names: of the files, in the order in which they are written.
+        out_dir: the folder to write; its parent exists.
+        shard_bytes: a shard is ended once it has so many.
+
+    Returns:
+        the number of shards.
+
+    Raises:
+        InputError: `out_dir` exists, an image cannot be read, or nothing can be written there.
+    """
+    if os.path.exists(out_dir):
+        raise InputError(f"{out_dir} exists. Remove it, or choose another folder")
+    with replacing(out_dir) as folder:
+        folder.mkdir()
+        index, shard, position, writer = {}, -1, shard_bytes, None
+        try:
+            for name, path in zip(names, image_paths(image_dir, names), strict=True):
+                image = read_bytes(path)
+                if position >= shard_bytes:
+                    if writer:
+                        writer.close()
+                    shard, position = shard + 1, 0
+                    writer = tf.io.TFRecordWriter(os.fspath(folder / _SHARD.format(shard)))
+                record = _example(name, image)
+                writer.write(record)
+                index[name] = (shard, position + _BEFORE + record.index(image), len(image))
+                position += len(record) + _AROUND
+        finally:
+            if writer:
+                writer.close()
+        (folder / _INDEX).write_text(json.dumps(index), encoding="utf-8")
+    return shard + 1
+
+
+def _example(name, image):
+    """A serialised `tf.train.Example`."""
+    features = {
+        key: tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
+        for key, value in (("file_name", name.encode()), ("image", image))
+    }
+    return tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString()
