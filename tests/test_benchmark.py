@@ -41,11 +41,22 @@ def test_figures_are_written_and_compared_with_older_ones(tmp_path):
     assert cases["COCO figures of 20 people"]["of_peak"] is None
     for case in cases.values():
         assert 0 < case["p50"] <= case["p99"]
+        assert case["megabytes"] is None or case["megabytes"] >= 0
         case["per_second"] *= 1e-6
+    assert first["megabytes"] is None or first["megabytes"] > 5
     (tmp_path / "a.json").write_text(json.dumps(content))
     again = benchmark("--cases=evaluation", "--evaluated=20", f"--compare={tmp_path / 'a.json'}")
     row = next(line for line in again.stdout.splitlines() if line.startswith("COCO figures"))
     assert float(row.split()[-1]) > 1e3
+
+
+@pytest.mark.slow
+def test_replicas_have_a_batch_each(tmp_path):
+    small = ("--cases=train", "--model=hrnet_w18_small_v1", "--input_size=64x64", "--batch_sizes=2", "--replicas=2")
+    run = benchmark(*small, f"--json={tmp_path / 'a.json'}")
+    assert run.returncode == 0, run.stderr
+    case = json.loads((tmp_path / "a.json").read_text())["cases"]["training step float32, batch 2 on 2 replicas"]
+    assert case["per_second"] == pytest.approx(4 / case["p50"])
 
 
 def test_unknown_groups_are_refused():

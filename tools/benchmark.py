@@ -5,17 +5,19 @@
     python tools/benchmark.py --reference=../deep-high-resolution-net.pytorch --data_dir=data/coco --split=val2017
 
 Every case of a group is run once in turn, A B C A B C, until --seconds are over; the table has the median rate,
-the latency of a call (half and 99 % of them were faster), the rate relative to the group's first case, and for
-networks the share of this machine's matrix-multiply peak in that precision, measured in the same turns. Machines
-drift: of two runs only relative figures can be compared. --reference adds the published PyTorch implementation, a
-checkout of which it names, as the first case; it needs PyTorch.
+the latency of a call (half and 99 % of them were faster), by how many MB its first call raised the memory in use,
+the rate relative to the group's first case, and for networks the share of this machine's matrix-multiply peak in
+that precision, measured in the same turns. Machines drift: of two runs only relative figures can be compared.
+--reference adds the published PyTorch implementation, a checkout of which it names, as the first case; it needs
+PyTorch.
 """
 
+import ctypes
 import dataclasses
 import json
 import platform
-import resource
 import time
+from pathlib import Path
 
 import benchmark_cases
 import cli  # first: it quiets TensorFlow
@@ -48,6 +50,7 @@ flags.DEFINE_list("evaluated", ["6352"], "People to compute COCO's figures of; v
 flags.DEFINE_string("data_dir", None, "COCO-format folder for the input pipeline; rendered people by default.")
 flags.DEFINE_string("split", "val2017", "Its split.")
 flags.DEFINE_integer("copies", 1, "Every image of it is taken so many times, under other names.", 1)
+flags.DEFINE_integer("replicas", 1, "Training: replicas with a batch each, on GPUs or on parts of the CPU.", 1)
 flags.DEFINE_float("seconds", 30, "How long a group's cases are repeated.", 0)
 flags.DEFINE_string("reference", None, "A checkout of the published PyTorch implementation to run beside.")
 flags.DEFINE_string("json", None, "File to write the figures to.")
@@ -61,6 +64,9 @@ _MIN_ROUNDS = 3
 
 def main():
     older = read_json(FLAGS.compare)["cases"] if FLAGS.compare else {}
+    if FLAGS.replicas > 1:  # has to be said before TensorFlow looks at its devices
+        parts = [tf.config.LogicalDeviceConfiguration()] * FLAGS.replicas
+        tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], parts)
     settings = benchmark_cases.Settings(
         FLAGS.model,
         cli.input_size(),
@@ -70,6 +76,7 @@ def main():
         FLAGS.data_dir,
         FLAGS.split,
         FLAGS.copies,
+        FLAGS.replicas,
         bool(tf.config.list_physical_devices("GPU")),
     )
     reference = _load_reference()
@@ -77,8 +84,6 @@ def main():
     for group in FLAGS.cases:
         for cases in GROUPS[group](settings, reference):
             figures |= _measured(cases, older)
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"peak memory of the whole run: {memory:.0f} MB")
     if FLAGS.json:
         content = {"machine": _machine(), "settings": dataclasses.asdict(settings), "cases": figures}
         with replacing(FLAGS.json) as path, open(path, "w", encoding="utf-8") as file:
@@ -100,9 +105,11 @@ def _measured(cases, older):
     """Runs the cases of a table, prints it and returns {name: figures}."""
     peaks = {case.precision for case in cases if case.flops}
     timed = cases + [benchmark_cases.matmul_peak(precision) for precision in sorted(peaks)]
+    memory = {}
     for case in timed:
         case.prepare()
-        case.run()  # compiled, warm
+        with _PeakMemory() as memory[case.name]:
+            case.run()  # compiled, warm
     seconds = {case.name: [] for case in timed}
     deadline = time.monotonic() + FLAGS.seconds
     while time.monotonic() < deadline or len(seconds[timed[0].name]) < _MIN_ROUNDS:
@@ -114,19 +121,47 @@ def _measured(cases, older):
     peak = {case.precision: case.flops / np.median(seconds[case.name]) for case in timed[len(cases) :]}
     figures = {}
     first = cases[0].items / np.median(seconds[cases[0].name])
-    print(f"{'':44}{'per second':>12}{'ms half':>10}{'ms 99 %':>10}{'ratio':>8}{'peak':>7}{'older':>8}")
+    print(f"{'':48}{'per second':>12}{'ms half':>10}{'ms 99 %':>10}{'MB':>7}{'ratio':>8}{'peak':>7}{'older':>8}")
     for case in cases:
         half, most = np.percentile(seconds[case.name], [50, 99])
         rate = case.items / half
         of_peak = case.flops / half / peak[case.precision] if case.flops else None
         figures[case.name] = {"per_second": rate, "p50": half, "p99": most, "ratio": rate / first, "of_peak": of_peak}
         compared = rate / older[case.name]["per_second"] if case.name in older else None
-        columns = [f"{value:{width}.2f}" if value else " " * width for value, width in ((of_peak, 7), (compared, 8))]
-        print(
-            f"{case.name:44}{rate:12.1f}{1e3 * half:10.1f}{1e3 * most:10.1f}{rate / first:8.2f}{''.join(columns)}",
-            flush=True,
-        )
+        megabytes = memory[case.name].megabytes
+        figures[case.name]["megabytes"] = megabytes
+        columns = [(megabytes, "7.0f"), (rate / first, "8.2f"), (of_peak, "7.2f"), (compared, "8.2f")]
+        text = "".join(" " * int(form[0]) if value is None else f"{value:{form}}" for value, form in columns)
+        print(f"{case.name:48}{rate:12.1f}{1e3 * half:10.1f}{1e3 * most:10.1f}{text}", flush=True)
     return figures
+
+
+class _PeakMemory:
+    """Within it, by how much the process's memory, or the first GPU's, rose at most: `megabytes`, None if unknown."""
+
+    _CLEAR, _STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")  # of Linux
+
+    def __enter__(self):
+        self.megabytes, self._gpu = None, bool(tf.config.list_physical_devices("GPU"))
+        if self._gpu:
+            tf.config.experimental.reset_memory_stats("GPU:0")
+        elif self._CLEAR.exists():
+            ctypes.CDLL(None).malloc_trim(0)  # gives back what earlier cases have freed
+            self._CLEAR.write_text("5")  # the peak is counted anew
+        self._before = self._now("current", "VmRSS")
+        return self
+
+    def __exit__(self, *_):
+        peak = self._now("peak", "VmHWM")
+        self.megabytes = None if peak is None else peak - self._before
+
+    def _now(self, gpu_key, process_key):
+        if self._gpu:
+            return tf.config.experimental.get_memory_info("GPU:0")[gpu_key] / 2**20
+        if not self._CLEAR.exists():
+            return None
+        line = next(line for line in self._STATUS.read_text().splitlines() if line.startswith(process_key))
+        return int(line.split()[1]) / 2**10
 
 
 def _machine():

@@ -48,6 +48,7 @@ class Settings:
     data_dir: str | None
     split: str
     copies: int
+    replicas: int
     has_gpu: bool
 
 
@@ -111,6 +112,7 @@ def forward(settings, reference):
         files |= {"LiteRT float32": "model.tflite", "SavedModel bfloat16": "bfloat16"}
         for name, file in files.items():
             networks[name] = load_network(folder / file)[0].heatmaps, name.rsplit(" ", 1)[1]
+        openvino = _openvino(folder / "model.onnx")
         for batch_size in settings.batch_sizes:
             images = _crops(settings.input_size, batch_size)
             cases = reference.forward(settings, images.numpy(), flops) if reference else []
@@ -126,32 +128,69 @@ def forward(settings, reference):
                         precision,
                     )
                 )
+            if openvino:
+                cases.append(
+                    Case(
+                        f"forward OpenVINO float32, batch {batch_size}",
+                        lambda images=images: openvino(images.numpy().astype(np.float32)),
+                        batch_size,
+                        batch_size * flops,
+                    )
+                )
             yield cases
 
 
+def _openvino(path):
+    """The network of an ONNX file as OpenVINO runs it in float32, None where that is not installed."""
+    try:
+        import openvino
+    except ImportError:
+        return None
+    return openvino.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+
+
 def train(settings, reference):
-    """The training step in both precisions."""
+    """The training step in both precisions, with a batch for every replica."""
+    strategy = _strategy(settings)
     batch_size, (height, width) = settings.batch_sizes[-1], settings.input_size
     stride = heatmaps.HEATMAP_STRIDE
     images = _crops(settings.input_size, batch_size)
     targets = tf.random.stateless_uniform((batch_size, height // stride, width // stride, COCO.num_keypoints), (0, 0))
     weight = tf.ones((batch_size, COCO.num_keypoints))
     cases = reference.train(settings, images.numpy(), targets.numpy()) if reference else []
+    batch = [
+        strategy.experimental_distribute_values_from_function(lambda _, part=part: part)
+        for part in (images, targets, weight)
+    ]
+    items = settings.replicas * batch_size
+    replicas = f" on {settings.replicas} replicas" if settings.replicas > 1 else ""
     for precision, policy in _TRAIN_PRECISIONS.items():
-        plain = build_model(settings.model, settings.input_size, dtype=policy)
-        model, optimizer = with_fused_batch_norm(plain), make_optimizer(1e-3, policy)
-        optimizer.build(model.trainable_variables)
-        step = make_train_step(tf.distribute.get_strategy(), model, optimizer, KeypointMSE(), settings.has_gpu)
+        with strategy.scope():
+            plain = build_model(settings.model, settings.input_size, dtype=policy)
+            model, optimizer = with_fused_batch_norm(plain), make_optimizer(1e-3, policy)
+            optimizer.build(model.trainable_variables)
+        step = make_train_step(strategy, model, optimizer, KeypointMSE(), settings.has_gpu)
         cases.append(
             Case(
-                f"training step {policy}, batch {batch_size}",
-                lambda step=step: step(images, targets, weight)[0].numpy(),
-                batch_size,
-                3 * batch_size * count_flops(plain),  # forward, and backward to inputs and to weights
+                f"training step {policy}, batch {batch_size}{replicas}",
+                lambda step=step: step(*batch)[0].numpy(),
+                items,
+                3 * items * count_flops(plain),  # forward, and backward to inputs and to weights
                 precision,
             )
         )
     yield cases
+
+
+def _strategy(settings):
+    """The default strategy, or one that mirrors on so many GPUs; without GPUs, on parts of the CPU."""
+    if settings.replicas == 1:
+        return tf.distribute.get_strategy()
+    kind = "GPU" if settings.has_gpu else "CPU"
+    found = len(tf.config.list_logical_devices(kind))
+    if found < settings.replicas:
+        raise InputError(f"--replicas must be at most the number of GPUs, {found}. Received: {settings.replicas}")
+    return tf.distribute.MirroredStrategy([f"{kind}:{i}" for i in range(settings.replicas)])
 
 
 def input_pipeline(settings, reference):
