@@ -7,7 +7,8 @@
 Every case of a group is run once in turn, A B C A B C, until --seconds are over; the table has the median rate,
 the latency of a call (half and 99 % of them were faster), by how many MB its first call raised the memory in use,
 the rate relative to the group's first case, and for networks the share of this machine's matrix-multiply peak in
-that precision, measured in the same turns. Machines drift: of two runs only relative figures can be compared.
+that precision, measured in the same turns. Machines drift: of two runs only relative figures can be compared. Each
+group has a process of its own, in which those that only predict keep weights as evaluate.py and predict.py have it.
 --reference adds the published PyTorch implementation, a checkout of which it names, as the first case; it needs
 PyTorch.
 """
@@ -15,8 +16,10 @@ PyTorch.
 import ctypes
 import dataclasses
 import json
+import multiprocessing
 import platform
 import time
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import benchmark_cases
@@ -51,6 +54,7 @@ flags.DEFINE_string("data_dir", None, "COCO-format folder for the input pipeline
 flags.DEFINE_string("split", "val2017", "Its split.")
 flags.DEFINE_integer("copies", 1, "Every image of it is taken so many times, under other names.", 1)
 flags.DEFINE_integer("replicas", 1, "Training: replicas with a batch each, on GPUs or on parts of the CPU.", 1)
+flags.DEFINE_bool("frozen_weights", True, "Networks that only predict keep their weights as evaluate.py has it.")
 flags.DEFINE_float("seconds", 30, "How long a group's cases are repeated.", 0)
 flags.DEFINE_string("reference", None, "A checkout of the published PyTorch implementation to run beside.")
 flags.DEFINE_string("json", None, "File to write the figures to.")
@@ -64,9 +68,6 @@ _MIN_ROUNDS = 3
 
 def main():
     older = read_json(FLAGS.compare)["cases"] if FLAGS.compare else {}
-    if FLAGS.replicas > 1:  # has to be said before TensorFlow looks at its devices
-        parts = [tf.config.LogicalDeviceConfiguration()] * FLAGS.replicas
-        tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], parts)
     settings = benchmark_cases.Settings(
         FLAGS.model,
         cli.input_size(),
@@ -79,30 +80,44 @@ def main():
         FLAGS.replicas,
         bool(tf.config.list_physical_devices("GPU")),
     )
-    reference = _load_reference()
     figures = {}
     for group in FLAGS.cases:
-        for cases in GROUPS[group](settings, reference):
-            figures |= _measured(cases, older)
+        frozen_weights = FLAGS.frozen_weights and group != "train"
+        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
+            arguments = (group, settings, frozen_weights, FLAGS.reference, FLAGS.seconds, older)
+            figures |= process.submit(_group_figures, *arguments).result()
     if FLAGS.json:
         content = {"machine": _machine(), "settings": dataclasses.asdict(settings), "cases": figures}
         with replacing(FLAGS.json) as path, open(path, "w", encoding="utf-8") as file:
             json.dump(content, file, indent=1)
 
 
-def _load_reference():
+def _group_figures(group, settings, frozen_weights, reference, seconds, older):
+    """Measures a group of cases in a process that has done nothing else: {name: figures}."""
+    if frozen_weights:
+        cli.assume_frozen_weights()
+    if settings.replicas > 1:  # has to be said before TensorFlow looks at its devices
+        parts = [tf.config.LogicalDeviceConfiguration()] * settings.replicas
+        tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], parts)
+    figures = {}
+    for cases in GROUPS[group](settings, _load_reference(reference)):
+        figures |= _measured(cases, seconds, older)
+    return figures
+
+
+def _load_reference(path):
     """The module of the reference's cases, or None if it is not asked for."""
-    if not FLAGS.reference:
+    if not path:
         return None
     try:
         import benchmark_reference
     except ImportError as error:
         raise InputError(f"--reference needs PyTorch: {error}") from error
-    return benchmark_reference.Reference(FLAGS.reference)
+    return benchmark_reference.Reference(path)
 
 
-def _measured(cases, older):
-    """Runs the cases of a table, prints it and returns {name: figures}."""
+def _measured(cases, run_for, older):
+    """Runs the cases of a table for so many seconds, prints it and returns {name: figures}."""
     peaks = {case.precision for case in cases if case.flops}
     timed = cases + [benchmark_cases.matmul_peak(precision) for precision in sorted(peaks)]
     memory = {}
@@ -111,7 +126,7 @@ def _measured(cases, older):
         with _PeakMemory() as memory[case.name]:
             case.run()  # compiled, warm
     seconds = {case.name: [] for case in timed}
-    deadline = time.monotonic() + FLAGS.seconds
+    deadline = time.monotonic() + run_for
     while time.monotonic() < deadline or len(seconds[timed[0].name]) < _MIN_ROUNDS:
         for case in timed:
             case.prepare()

@@ -18,8 +18,6 @@ from hrnet_tf.data.synthetic import render_dataset
 from hrnet_tf.errors import InputError
 from hrnet_tf.evaluation.coco import evaluate_coco
 from hrnet_tf.export import export_litert, export_onnx, export_saved_model
-from hrnet_tf.export.clones import bfloat16_clone
-from hrnet_tf.export.fold import fold_batch_norm
 from hrnet_tf.losses import KeypointMSE
 from hrnet_tf.model_card import default_card
 from hrnet_tf.predict import make_predict_function, predict_people, to_image
@@ -92,14 +90,10 @@ def count_flops(model):
 
 
 def forward(settings, reference):
-    """The network as Keras has it, folded, frozen as for prediction, and from every kind of file, by batch size."""
+    """The network as Keras has it, as it is for prediction, and from every kind of file, by batch size."""
     model = _with_statistics(build_model(settings.model, settings.input_size))
-    folded, flops = fold_batch_norm(model), count_flops(model)
-    networks = {
-        "Keras float32": (model, "float32"),
-        "folded float32": (folded, "float32"),
-        "folded bfloat16": (bfloat16_clone(folded), "bfloat16"),
-    }
+    flops = count_flops(model)
+    networks = {"Keras float32": (model, "float32")}
     for precision in _DTYPES:
         networks[f"for_inference {precision}"] = for_inference(network_of(model), precision).heatmaps, precision
     with tempfile.TemporaryDirectory() as folder:

@@ -27,6 +27,10 @@ from hrnet_tf.training.checkpoints import is_work_dir, load_last
 FLAGS = flags.FLAGS
 _CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS)
 tf.get_logger().setLevel("WARNING")
+# Whether convolutions on CPUs may keep weights in their own layout from the first call on: much faster in bfloat16,
+# wrong where weights change or Keras models are called outside of a tf.function. Read at the first convolution.
+_FROZEN_WEIGHTS = "TF_ONEDNN_ASSUME_FROZEN_WEIGHTS"
+os.environ[_FROZEN_WEIGHTS] = "0"
 
 
 def run(main):
@@ -48,6 +52,11 @@ def run(main):
         return 1
 
     app.run(guarded, flags_parser=_parse_flags)
+
+
+def assume_frozen_weights():
+    """For processes that only predict, and do so in a tf.function: to be called before the first network runs."""
+    os.environ[_FROZEN_WEIGHTS] = "1"
 
 
 def _parse_flags(argv):

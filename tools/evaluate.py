@@ -36,6 +36,7 @@ flags.mark_flag_as_required("model")
 
 
 def main():
+    cli.assume_frozen_weights()
     for path in (FLAGS.metrics, FLAGS.results, FLAGS.sheet):
         if path and not os.path.isdir(os.path.dirname(path) or "."):
             raise InputError(f"cannot write {path}: its folder does not exist")

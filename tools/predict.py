@@ -50,6 +50,7 @@ _SECONDS_BETWEEN_LINES = 5
 
 
 def main():
+    cli.assume_frozen_weights()
     ids, skeleton = boxes.read_annotations(FLAGS.annotations) if FLAGS.annotations else (None, None)
     boxes_of = _boxes_of()
     bad_images = cli.BadImages()

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import keras
 import tensorflow as tf
-from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from hrnet_tf.errors import InputError
 from hrnet_tf.export.clones import bfloat16_clone, check_precision
@@ -76,7 +75,7 @@ def network_of(model, name="model"):
 
 
 def for_inference(network, precision="float32"):
-    """The network as it is fastest to predict with: batch normalisation folded, in the given precision, frozen.
+    """The network as it is fastest to predict with: batch normalisation folded, in the given precision.
 
     A Keras model is copied, and later changes of it do not count; what comes from another file was written as it
     is to be run.
@@ -92,33 +91,12 @@ def for_inference(network, precision="float32"):
     check_precision(precision)
     if isinstance(network.heatmaps, keras.Model):
         model = fold_batch_norm(network.heatmaps)
-        return dataclasses.replace(
-            network, heatmaps=_frozen(bfloat16_clone(model) if precision == "bfloat16" else model)
-        )
+        return dataclasses.replace(network, heatmaps=bfloat16_clone(model) if precision == "bfloat16" else model)
     if precision != "float32":
         raise InputError(
             f"precision {precision!r} is for .keras files: an export has the precision it was written with"
         )
     return network
-
-
-def _frozen(model):
-    """A Keras model as a function of uint8 crops whose weights are constants, where TensorFlow runs on the CPU.
-
-    Its kernels keep constants in the order that they compute in, and bring variables there in every call. XLA, on
-    GPUs, would compile constants into its code.
-    """
-    if tf.config.list_physical_devices("GPU"):
-        return model
-    images = tf.TensorSpec((None, *model.input_shape[1:]), tf.uint8)
-    function = tf.function(lambda batch: model(batch, training=False)).get_concrete_function(images)
-    frozen = convert_variables_to_constants_v2(function)
-
-    def heatmaps(batch, training=False):
-        (maps,) = frozen(tf.convert_to_tensor(batch))
-        return maps
-
-    return heatmaps
 
 
 def _load_keras(path):
