@@ -10,10 +10,10 @@ SCRIPT = """
 import pathlib, sys
 sys.path.insert(0, {tests!r})
 import keras, numpy as np, seeded, tensorflow as tf
-from hrnet_tf import build_model
 from hrnet_tf.losses import KeypointMSE
 from hrnet_tf.training.fused import with_fused_batch_norm
 from hrnet_tf.training.step import average_statistics, make_optimizer, make_train_step
+from smooth import smooth_network
 
 replicas, use_xla, synchronized, precision = {arguments!r}
 cpu = tf.config.list_physical_devices("CPU")[0]
@@ -28,11 +28,7 @@ with strategy.scope():
         x = keras.layers.ReLU(dtype=precision)(keras.layers.BatchNormalization(dtype=precision)(x))
         model = with_fused_batch_norm(keras.Model(images, keras.layers.Conv2D(3, 1, dtype="float32")(x)))
     else:
-        model = build_model("hrnet_w18_small_v1", (64, 64), num_keypoints=3, dtype=precision)
-    # Weights of a useful size, whose gradients are well above rounding errors.
-    for i, v in enumerate(model.trainable_variables):
-        if v.name == "kernel":
-            v.assign(np.random.default_rng(i).normal(0, 1 / np.sqrt(np.prod(v.shape[:-1])), v.shape))
+        model = smooth_network(precision)
     for layer in model.layers:
         if synchronized and isinstance(layer, keras.layers.BatchNormalization):
             layer.synchronized = True
