@@ -159,3 +159,10 @@ def test_bad_images_are_reported_and_others_take_their_place(records):
         truncate(records, person)
     with pytest.raises(tf.errors.OpError, match=r"none of the images can be read"):
         batches(records, on_bad_image=lambda e: None)
+
+
+def test_no_tuning_that_the_end_of_an_iteration_would_wait_for(records):
+    # tf.data's tuner sleeps longer and longer, and an iterator cannot be deleted before it wakes up.
+    training = pipeline.training_dataset(records, SIZE, 2, 2.0, PLAIN, 0, 0, 4)
+    for dataset in (training, pipeline.evaluation_dataset(records, SIZE, 2)):
+        assert dataset.options().autotune.enabled is False

@@ -6,6 +6,8 @@ that batches do not depend on threads and a run can be resumed at any step.
 Shape legend: B batch, H and W crop, h = H/4 and w = W/4 heatmap, K keypoints.
 """
 
+import os
+
 import numpy as np
 import tensorflow as tf
 
@@ -18,6 +20,11 @@ from hrnet_tf.errors import InputError
 # How much more a keypoint of such a name counts in the loss, before squaring: the reference's
 # weights for COCO, the further from the trunk the larger.
 _KEYPOINT_WEIGHTS = {"elbow": 1.2, "knee": 1.2, "wrist": 1.5, "ankle": 1.5}
+
+# Batches made at a time: more than there are processors, as some wait for an image that another is reading; and no
+# more than Python's lock, held for a fifth of the work, can make use of.
+_PARALLEL_CALLS = min(2 * (os.cpu_count() or 1), 16)
+_PREFETCHED = 2  # batches, beside those in the making
 
 
 def keypoint_weights_by_name(names):
@@ -90,8 +97,8 @@ def training_dataset(
         maps, target_weight = heatmaps.encode(keypoints, visible, input_size, sigma, codec)
         return images, maps, tf.where(target_weight > 0, target_weight * present_weights, absent_weight)
 
-    dataset = tf.data.Dataset.range(first_step, last_step).map(load, num_parallel_calls=tf.data.AUTOTUNE)
-    return _unsharded(dataset.map(add_targets, num_parallel_calls=tf.data.AUTOTUNE))
+    dataset = tf.data.Dataset.range(first_step, last_step).map(load, num_parallel_calls=_PARALLEL_CALLS)
+    return _unsharded(dataset.map(add_targets, num_parallel_calls=_PARALLEL_CALLS))
 
 
 def _checked_weights(keypoint_weights, num_keypoints):
@@ -147,7 +154,7 @@ def evaluation_dataset(records, input_size, batch_size, on_bad_image=None, codec
     padded = np.full(steps_per_epoch(len(records), batch_size) * batch_size, -1, np.int64)
     padded[: len(records)] = np.arange(len(records))
     dataset = tf.data.Dataset.from_tensor_slices(padded.reshape(-1, batch_size))
-    return _unsharded(dataset.map(load, num_parallel_calls=tf.data.AUTOTUNE))
+    return _unsharded(dataset.map(load, num_parallel_calls=_PARALLEL_CALLS))
 
 
 def crop_matrices(records, input_size, codec="msra"):
@@ -163,7 +170,12 @@ def input_error(error):
 
 
 def _unsharded(dataset):
-    """Prefetches, and keeps a distribution strategy from splitting the dataset by files."""
+    """Prefetches, and keeps a distribution strategy from splitting the dataset by files.
+
+    Without tf.data's tuning: an iterator that is done with waits until that wakes up, which is up to as long again
+    as it was in use, and a minute at most.
+    """
     options = tf.data.Options()
+    options.autotune.enabled = False
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
-    return dataset.prefetch(tf.data.AUTOTUNE).with_options(options)
+    return dataset.prefetch(_PREFETCHED).with_options(options)
