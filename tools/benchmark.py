@@ -23,6 +23,7 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import benchmark_cases
+import benchmark_people
 import cli  # first: it quiets TensorFlow
 import keras
 import numpy as np
@@ -38,10 +39,10 @@ FLAGS = flags.FLAGS
 GROUPS = {
     "forward": benchmark_cases.forward,
     "train": benchmark_cases.train,
-    "input": benchmark_cases.input_pipeline,
-    "postprocess": benchmark_cases.postprocess,
-    "predict": benchmark_cases.predict,
-    "evaluation": benchmark_cases.evaluation,
+    "input": benchmark_people.input_pipeline,
+    "postprocess": benchmark_people.postprocess,
+    "predict": benchmark_people.predict,
+    "evaluation": benchmark_people.evaluation,
 }
 
 flags.DEFINE_list("cases", list(GROUPS), f"Groups to measure, of {', '.join(GROUPS)}.")
@@ -182,7 +183,15 @@ class _PeakMemory:
 def _machine():
     devices = [device.name for device in tf.config.list_physical_devices()]
     versions = {"tensorflow": tf.__version__, "keras": keras.__version__, "python": platform.python_version()}
-    return {"processor": platform.machine(), "devices": devices, **versions}
+    return {"processor": _processor(), "devices": devices, **versions}
+
+
+def _processor():
+    """The name of the CPU, where the system tells it."""
+    described = Path("/proc/cpuinfo")  # of Linux
+    lines = described.read_text().splitlines() if described.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
 
 
 if __name__ == "__main__":

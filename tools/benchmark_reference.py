@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from benchmark_cases import INPUT_BATCH, Case, pulled
+from benchmark_cases import Case
+from benchmark_people import INPUT_BATCH, pulled
 
 from hrnet_tf.errors import InputError
 
@@ -67,24 +68,47 @@ class Reference:
         return cases
 
     def train(self, settings, images, targets):
-        network = self._network(settings).train()
+        """The step as published, and one compiled in bfloat16, channels last, without the accuracy on the host."""
         loss_class = importlib.import_module("core.loss").JointsMSELoss
         accuracy = importlib.import_module("core.evaluate").accuracy
-        loss, optimizer = loss_class(True), torch.optim.Adam(network.parameters(), 1e-3)
         to_torch = {"dtype": torch.float32, "device": self.device}
         inputs = torch.tensor(((images / 255 - _MEAN) / _DEVIATION).transpose(0, 3, 1, 2), **to_torch)
         maps = torch.tensor(targets.transpose(0, 3, 1, 2), **to_torch)
         weight = torch.ones((len(images), maps.shape[1], 1), device=self.device)
 
-        def run():
-            output = network(inputs)
-            value = loss(output, maps, weight)
-            optimizer.zero_grad()
-            value.backward()
-            optimizer.step()
-            accuracy(output.detach().cpu().numpy(), maps.cpu().numpy())
+        def step_of(network, compute, **adam):
+            loss, optimizer = loss_class(True), torch.optim.Adam(network.parameters(), 1e-3, **adam)
 
-        return [Case(f"training step, PyTorch reference float32, batch {len(images)}", run, len(images))]
+            def step():
+                output = compute(network)
+                value = loss(output, maps, weight)
+                optimizer.zero_grad()
+                value.backward()
+                optimizer.step()
+                return output, value
+
+            return step
+
+        def autocast(compiled):
+            with torch.autocast(self.device, torch.bfloat16):
+                return compiled(inputs.contiguous(memory_format=torch.channels_last)).float()
+
+        published = step_of(self._network(settings).train(), lambda network: network(inputs))
+        network = self._network(settings).train().to(memory_format=torch.channels_last)
+        compiled = step_of(torch.compile(network), autocast, fused=True)
+        batch = f"batch {len(images)}"
+        return [
+            Case(
+                f"training step, PyTorch reference float32, {batch}",
+                lambda: accuracy(published()[0].detach().cpu().numpy(), maps.cpu().numpy()),
+                len(images),
+            ),
+            Case(
+                f"training step, PyTorch compiled, channels last bfloat16, {batch}",
+                lambda: compiled()[1].item(),
+                len(images),
+            ),
+        ]
 
     def input_pipeline(self, settings, data_dir, split, num_batches):
         dataset_class = importlib.import_module("dataset.coco").COCODataset
