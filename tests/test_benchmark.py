@@ -29,8 +29,8 @@ def test_operations_are_counted_from_the_model(monkeypatch):
 
 @pytest.mark.slow
 def test_figures_are_written_and_compared_with_older_ones(tmp_path):
-    small = ("--cases=train,evaluation", "--model=hrnet_w18_small_v1", "--input_size=64x64", "--batch_sizes=2")
-    run = benchmark(*small, "--evaluated=20", f"--json={tmp_path / 'a.json'}")
+    small = ("--model=hrnet_w18_small_v1", "--input_size=64x64", "--batch_sizes=2", "--evaluated=20")
+    run = benchmark("--cases=train,evaluation", *small, f"--json={tmp_path / 'a.json'}")
     assert run.returncode == 0, run.stderr
     content = json.loads((tmp_path / "a.json").read_text())
     cases = content["cases"]
@@ -45,7 +45,7 @@ def test_figures_are_written_and_compared_with_older_ones(tmp_path):
         case["per_second"] *= 1e-6
     assert first["megabytes"] is None or first["megabytes"] > 5
     (tmp_path / "a.json").write_text(json.dumps(content))
-    again = benchmark("--cases=evaluation", "--evaluated=20", f"--compare={tmp_path / 'a.json'}")
+    again = benchmark("--cases=evaluation", *small, f"--compare={tmp_path / 'a.json'}")
     row = next(line for line in again.stdout.splitlines() if line.startswith("COCO figures"))
     assert float(row.split()[-1]) > 1e3
 
