@@ -114,7 +114,9 @@ class Reference:
         dataset_class = importlib.import_module("dataset.coco").COCODataset
         dataset = dataset_class(_data_config(settings), data_dir, split, True, _to_normalized_tensor)
         dataset.db = dataset.db * settings.copies
-        loader = torch.utils.data.DataLoader(dataset, INPUT_BATCH, shuffle=True, num_workers=_NUM_WORKERS)
+        # Forked as they are by default on Linux; this process was not.
+        workers = {"num_workers": _NUM_WORKERS, "multiprocessing_context": "fork"}
+        loader = torch.utils.data.DataLoader(dataset, INPUT_BATCH, shuffle=True, **workers)
         return [pulled(f"input, PyTorch reference, {_NUM_WORKERS} workers", lambda: iter(loader), num_batches)]
 
     def postprocess(self, settings, maps, boxes):
