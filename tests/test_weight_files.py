@@ -128,7 +128,8 @@ def test_nothing_is_executed(tmp_path, model, monkeypatch, kind, place, legacy):
 def test_the_attacks_are_real(tmp_path):
     for kind in ("reduce", "instance", "object", "builtins", "stack global"):
         pickle.loads(b"\x80\x02" + attacks(tmp_path / "proof")[kind] + b".")
-        (tmp_path / "proof").unlink()  # it is there
+        assert (tmp_path / "proof").exists()
+        (tmp_path / "proof").unlink()
 
 
 def test_pickles_of_other_programs(tmp_path):

@@ -105,7 +105,7 @@ def evaluation(settings, reference):
     yield [_coco_figures(count) for count in settings.evaluated]
     model = with_statistics(build_model(settings.model, settings.input_size))
     strategy = tf.distribute.get_strategy()
-    crops = crops_of(settings.input_size, INPUT_BATCH)
+    both = crops_of(settings.input_size, 2 * INPUT_BATCH)  # as many as crops and their mirror images
     with tempfile.TemporaryDirectory() as folder:
         people = _repeated(coco.load_split(*_data(settings, folder)), settings.copies)
 
@@ -124,12 +124,11 @@ def evaluation(settings, reference):
             network = for_inference(network_of(model), precision).heatmaps
             predict = make_predict_function(strategy, network, COCO.flip_pairs, settings.has_gpu)
             alone = tf.function(network, jit_compile=settings.has_gpu)
-            both = tf.concat([crops, crops], 0)
             cases += [
                 Case(f"the same with the network, {precision}", partial(run, predict), len(people)),
                 Case(
                     f"of it the network alone, {precision}",
-                    lambda alone=alone, both=both: [
+                    lambda alone=alone: [
                         alone(both, training=False).numpy() for _ in range(steps_per_epoch(len(people), INPUT_BATCH))
                     ],
                     len(people),
