@@ -12,6 +12,7 @@ from hrnet_tf import geometry, heatmaps
 from hrnet_tf.data.pipeline import evaluation_dataset, input_error
 from hrnet_tf.data.records import read_image
 from hrnet_tf.errors import InputError
+from hrnet_tf.export.runners import Runner
 from hrnet_tf.visualize import contact_sheet, draw_keypoints
 
 
@@ -20,7 +21,7 @@ def make_predict_function(strategy, model, flip_pairs=None, use_xla=False, codec
 
     Args:
         strategy: the tf.distribute.Strategy that the model was built under.
-        model: images [B,H,W,3] -> heatmaps [B,h,w,K].
+        model: images [B,H,W,3] -> heatmaps [B,h,w,K], in a TensorFlow graph; or a `Runner`.
         flip_pairs: for the flip test: the mirrored crop's heatmaps are mirrored back and averaged
             with the crop's. None leaves it out.
         use_xla: compile it.
@@ -29,7 +30,7 @@ def make_predict_function(strategy, model, flip_pairs=None, use_xla=False, codec
 
     Returns:
         A tf.function: images [B,H,W,3], possibly per replica, -> [B,K,3] likewise, x and y in
-        heatmap pixels and score.
+        heatmap pixels and score. With a `Runner`, a plain function that gives those of all replicas as one.
 
     Raises:
         ValueError: an unknown `codec`.
@@ -37,19 +38,33 @@ def make_predict_function(strategy, model, flip_pairs=None, use_xla=False, codec
     flip_shift = heatmaps.get_codec(codec).flip_shift
     refine = refine or heatmaps.get_codec(codec).refine
 
+    def with_mirrored(images):
+        return images if flip_pairs is None else tf.concat([images, tf.reverse(images, axis=[2])], axis=0)
+
+    def locate(maps):
+        if flip_pairs is not None:
+            maps, mirrored = tf.split(maps, 2)
+            maps = 0.5 * (maps + heatmaps.flip_back(mirrored, flip_pairs, flip_shift))
+        return heatmaps.decode(maps, refine)
+
+    if isinstance(model, Runner):
+        compiled = tf.function(locate, reduce_retracing=True, jit_compile=use_xla)
+        return lambda images: compiled(model(with_mirrored(_gathered(strategy, images)).numpy()))
+
     @tf.function(jit_compile=use_xla)
     def predict_replica(images):
-        if flip_pairs is None:
-            return heatmaps.decode(model(images, training=False), refine)
-        both = model(tf.concat([images, tf.reverse(images, axis=[2])], axis=0), training=False)
-        maps, mirrored = tf.split(both, 2)
-        return heatmaps.decode(0.5 * (maps + heatmaps.flip_back(mirrored, flip_pairs, flip_shift)), refine)
+        return locate(model(with_mirrored(images), training=False))
 
     @tf.function
     def predict(images):
         return strategy.run(predict_replica, args=(images,))
 
     return predict
+
+
+def _gathered(strategy, images):
+    """The images of all replicas in one tensor."""
+    return tf.concat(strategy.experimental_local_results(images), axis=0)
 
 
 def predict_people(predict, records, input_size, batch_size, strategy, on_bad_image=None, codec="msra"):

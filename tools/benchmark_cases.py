@@ -4,6 +4,7 @@ import dataclasses
 import pathlib
 import tempfile
 from collections.abc import Callable
+from functools import partial
 
 import keras
 import numpy as np
@@ -12,6 +13,7 @@ import tensorflow as tf
 from hrnet_tf import build_model, heatmaps
 from hrnet_tf.errors import InputError
 from hrnet_tf.export import export_litert, export_onnx, export_saved_model
+from hrnet_tf.export.runners import Runner
 from hrnet_tf.losses import KeypointMSE
 from hrnet_tf.model_card import default_card
 from hrnet_tf.prediction.runtimes import for_inference, load_network, network_of
@@ -101,12 +103,10 @@ def forward(settings, reference):
             images = crops_of(settings.input_size, batch_size)
             cases = reference.forward(settings, images.numpy(), flops) if reference else []
             for name, (network, precision) in networks.items():
-                in_file = name.partition(" ")[0] in ("ONNX", "LiteRT")
-                run = tf.function(network, jit_compile=settings.has_gpu and not in_file)
                 cases.append(
                     Case(
                         f"forward {name}, batch {batch_size}",
-                        lambda run=run, images=images: run(images, training=False).numpy(),
+                        partial(_runnable(network, settings.has_gpu), images),
                         batch_size,
                         batch_size * flops,
                         precision,
@@ -122,6 +122,14 @@ def forward(settings, reference):
                     )
                 )
             yield cases
+
+
+def _runnable(network, use_xla):
+    """The network of a `Network` as a function of a tensor of images to the heatmaps in numpy."""
+    if isinstance(network, Runner):
+        return lambda images: network(images.numpy())
+    run = tf.function(network, jit_compile=use_xla)
+    return lambda images: run(images, training=False).numpy()
 
 
 def _openvino(path):

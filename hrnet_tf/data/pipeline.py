@@ -7,6 +7,7 @@ Shape legend: B batch, H and W crop, h = H/4 and w = W/4 heatmap, K keypoints.
 """
 
 import os
+import weakref
 
 import numpy as np
 import tensorflow as tf
@@ -85,7 +86,7 @@ def training_dataset(
 
     def load(step):
         images, keypoints, visible = tf.numpy_function(
-            crops, [step], (tf.uint8, tf.float32, tf.float32), stateful=False
+            _weakly(crops), [step], (tf.uint8, tf.float32, tf.float32), stateful=False
         )
         return (
             tf.ensure_shape(images, (batch_size, *input_size, 3)),
@@ -148,7 +149,7 @@ def evaluation_dataset(records, input_size, batch_size, on_bad_image=None, codec
         return images, people
 
     def load(people):
-        images, people = tf.numpy_function(cut, [people], (tf.uint8, tf.int64), stateful=False)
+        images, people = tf.numpy_function(_weakly(cut), [people], (tf.uint8, tf.int64), stateful=False)
         return tf.ensure_shape(images, (batch_size, *input_size, 3)), tf.ensure_shape(people, (batch_size,))
 
     padded = np.full(steps_per_epoch(len(records), batch_size) * batch_size, -1, np.int64)
@@ -167,6 +168,16 @@ def input_error(error):
     """The InputError behind the tf.errors.OpError that a failed read becomes in a pipeline, else None."""
     _, found, text = str(error).partition("InputError: ")
     return InputError(text.splitlines()[0]) if found else None
+
+
+def _weakly(function):
+    """`function`, but not kept alive by whoever holds this.
+
+    TensorFlow never lets go of what a `tf.numpy_function` has been given. The dataset holds `function` itself, in the
+    closure of what it maps.
+    """
+    reference = weakref.ref(function)
+    return lambda *arrays: reference()(*arrays)
 
 
 def _unsharded(dataset):

@@ -22,6 +22,8 @@ from hrnet_tf.files import reason
 class Runner:
     """An exported network, called with crops [B,H,W,3] uint8 RGB, for any B: -> heatmaps [B,h,w,K] float32, in numpy.
 
+    It may be called from several threads at once.
+
     Attributes:
         run: does it.
         input_size: (H, W).

@@ -10,8 +10,9 @@ import tensorflow as tf
 
 from hrnet_tf.errors import InputError
 from hrnet_tf.export import pose_graph, warmup
-from hrnet_tf.export.clones import bfloat16_clone, check_precision, float32_clone
+from hrnet_tf.export.clones import bfloat16_clone, check_precision
 from hrnet_tf.export.fold import fold_batch_norm
+from hrnet_tf.export.sums import may_fuse_sums, subtract_convolutions
 from hrnet_tf.files import replacing
 from hrnet_tf.heatmaps import crop_pixels, decode, flip_back, get_codec
 from hrnet_tf.model_card import FILE_NAME as CARD_NAME
@@ -45,18 +46,21 @@ def export_saved_model(model, path, card, flip_test=False, precision="float32", 
 
     Raises:
         InputError: `path` cannot be written, or is a folder of something else.
-        ValueError: an unknown `precision`, or a `card` of another network.
+        ValueError: an unknown `precision`, a `card` of another network, or a `model` that adds up convolutions with
+            a bias in another way than by layers `Add` (see `subtract_convolutions`).
     """
     check_precision(precision)
     check_card(model, card)
     check_replaceable(path)
-    model = fold_batch_norm(model) if fold else float32_clone(model)
+    model = subtract_convolutions(fold_batch_norm(model) if fold else model)
     if precision == "bfloat16":
         model = bfloat16_clone(model)
     # Saving the Keras model itself would store every variable twice.
     module = tf.Module()
     module.variables_of_model = [variable.value for variable in model.variables]
     signatures = _signatures(model, card, flip_test)
+    if may_fuse_sums(signatures["heatmaps"].get_concrete_function().graph):
+        raise ValueError("`model` must add up convolutions with a bias by layers `Add`: others crash servers on CPUs")
     make_folder(Path(path).parent)
     with replacing(path) as temporary:
         tf.saved_model.save(module, str(temporary), signatures=signatures)

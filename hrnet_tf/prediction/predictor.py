@@ -5,7 +5,9 @@ Crops, flip test, decoding and the way back are those of evaluation (`hrnet_tf.p
 Shape legend: B batch, H and W crop, N people, K keypoints.
 """
 
+import contextlib
 import os
+import threading
 
 import keras
 import numpy as np
@@ -15,6 +17,8 @@ from hrnet_tf import geometry
 from hrnet_tf.data.pipeline import crop_matrices
 from hrnet_tf.data.records import PersonRecords, read_image
 from hrnet_tf.errors import InputError, shown
+from hrnet_tf.export.runners import Runner
+from hrnet_tf.export.sums import may_fuse_sums
 from hrnet_tf.files import MAX_COORDINATE
 from hrnet_tf.heatmaps import REFINEMENTS
 from hrnet_tf.model_card import read_card
@@ -31,6 +35,9 @@ class PosePredictor:
 
         predictor = PosePredictor("best.keras")
         people = predictor("photo.jpg", [[120, 80, 60, 200]])  # [1,17,3]
+
+    It may be called from several threads at once. A process forked after TensorFlow has run in it hangs in
+    TensorFlow: start others with `multiprocessing.get_context("spawn")`.
 
     Attributes:
         input_size: (H, W) of the crops.
@@ -81,8 +88,12 @@ class PosePredictor:
             codec=self.codec,
             refine=self.refine,
         )
-        # One graph for all batch sizes.
-        self._predict = predict.get_concrete_function(tf.TensorSpec((None, *self.input_size, 3), tf.uint8))
+        self._predict, self._one_at_a_time = predict, contextlib.nullcontext()
+        if not isinstance(network.heatmaps, Runner):
+            # One graph for all batch sizes.
+            self._predict = predict.get_concrete_function(tf.TensorSpec((None, *self.input_size, 3), tf.uint8))
+            if may_fuse_sums(self._predict.graph):
+                self._one_at_a_time = threading.Lock()
 
     def __call__(self, image, boxes_xywh=None):
         """Keypoints of the people of one image.
@@ -146,7 +157,8 @@ class PosePredictor:
         size = min(1 << (len(crops) - 1).bit_length(), self.batch_size) if on_gpu else len(crops)
         batch = np.zeros((size, *self.input_size, 3), np.uint8)
         batch[: len(crops)] = crops
-        return self._predict(tf.constant(batch)).numpy()[: len(crops)]
+        with self._one_at_a_time:
+            return self._predict(tf.constant(batch)).numpy()[: len(crops)]
 
     def _people(self, boxes):
         """`PersonRecords` of the boxes [N,4] of one image, which is no file."""

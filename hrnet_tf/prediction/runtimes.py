@@ -13,6 +13,8 @@ import tensorflow as tf
 from hrnet_tf.errors import InputError
 from hrnet_tf.export.clones import bfloat16_clone, check_precision
 from hrnet_tf.export.fold import fold_batch_norm
+from hrnet_tf.export.runners import Runner, heatmap_runner
+from hrnet_tf.export.sums import subtract_convolutions
 from hrnet_tf.files import reason
 from hrnet_tf.heatmaps import HEATMAP_STRIDE
 
@@ -26,12 +28,12 @@ class Network:
 
     Attributes:
         heatmaps: called in a TensorFlow graph as a Keras model is, images [B,H,W,3] uint8 RGB and
-            `training=False` -> heatmaps [B,h,w,K] float32.
+            `training=False` -> heatmaps [B,h,w,K] float32; or a `Runner`, which does the same outside of one.
         input_size: (H, W) of the crops in pixels.
         num_keypoints: K.
     """
 
-    heatmaps: Callable
+    heatmaps: Callable | Runner
     input_size: tuple[int, int]
     num_keypoints: int
 
@@ -77,6 +79,8 @@ def network_of(model, name="model"):
 def for_inference(network, precision="float32"):
     """The network as it is fastest to predict with: batch normalisation folded, in the given precision.
 
+    What TensorFlow makes of it can be called from several threads at once: see `subtract_convolutions`.
+
     A Keras model is copied, and later changes of it do not count; what comes from another file was written as it
     is to be run.
 
@@ -90,7 +94,7 @@ def for_inference(network, precision="float32"):
     """
     check_precision(precision)
     if isinstance(network.heatmaps, keras.Model):
-        model = fold_batch_norm(network.heatmaps)
+        model = subtract_convolutions(fold_batch_norm(network.heatmaps))
         return dataclasses.replace(network, heatmaps=bfloat16_clone(model) if precision == "bfloat16" else model)
     if precision != "float32":
         raise InputError(
@@ -119,15 +123,9 @@ def _load_saved_model(path):
 
 
 def _load_export(path):
-    from hrnet_tf.export.runners import heatmap_runner  # slow to import, and not needed for the other kinds
-
     runner = heatmap_runner(path)
     heatmap_shape = (None, *(side // HEATMAP_STRIDE for side in runner.input_size), runner.num_keypoints)
-
-    def heatmaps(batch, training=False):
-        return tf.ensure_shape(tf.numpy_function(runner, [batch], tf.float32, stateful=False), heatmap_shape)
-
-    return _checked(heatmaps, (None, *runner.input_size, 3), heatmap_shape, f"model {path}")
+    return _checked(runner, (None, *runner.input_size, 3), heatmap_shape, f"model {path}")
 
 
 def _saved_version(path):
