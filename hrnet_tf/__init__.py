@@ -3,26 +3,40 @@
 Sun et al., "Deep High-Resolution Representation Learning for Human Pose Estimation", CVPR 2019.
 """
 
-from hrnet_tf import checkpoints, evaluation, geometry, heatmaps, losses, skeletons, visualize
-from hrnet_tf.checkpoints import load_pytorch_weights
+from typing import TYPE_CHECKING
+
 from hrnet_tf.errors import InputError
-from hrnet_tf.models.build import build_model
-from hrnet_tf.models.weights import load_state_dict
-from hrnet_tf.prediction import PosePredictor
+from hrnet_tf.lazy import lazy_attributes
 from hrnet_tf.version import __version__
+
+if TYPE_CHECKING:
+    from hrnet_tf import evaluation, export, geometry, heatmaps, losses, model_card, skeletons, visualize, weights
+    from hrnet_tf.models.build import build_model
+    from hrnet_tf.prediction.predictor import PosePredictor
+    from hrnet_tf.weights.load import load_pytorch_weights
+    from hrnet_tf.weights.state_dict import load_state_dict
 
 __all__ = [
     "InputError",
     "PosePredictor",
     "__version__",
     "build_model",
-    "checkpoints",
     "evaluation",
+    "export",
     "geometry",
     "heatmaps",
     "load_pytorch_weights",
     "load_state_dict",
     "losses",
+    "model_card",
     "skeletons",
     "visualize",
+    "weights",
 ]
+_HOMES = {
+    "models.build": ("build_model",),
+    "prediction.predictor": ("PosePredictor",),
+    "weights.load": ("load_pytorch_weights",),
+    "weights.state_dict": ("load_state_dict",),
+}
+__getattr__ = lazy_attributes(__name__, _HOMES)

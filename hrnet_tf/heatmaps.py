@@ -6,55 +6,20 @@ tf.data pipeline, in a compiled step and inside an exported model.
 Shape legend: B batch, H and W crop, h = H/4 and w = W/4 heatmap, K keypoints.
 """
 
-import dataclasses
-
 import numpy as np
 import tensorflow as tf
 
-from hrnet_tf.models.build import HEATMAP_STRIDE
+from hrnet_tf.codecs import CODECS as CODECS
+from hrnet_tf.codecs import REFINEMENTS as REFINEMENTS
+from hrnet_tf.codecs import get_codec as get_codec
+from hrnet_tf.models.variants import HEATMAP_STRIDE
 from hrnet_tf.skeletons import flip_order
-
-REFINEMENTS = ("none", "quarter", "dark", "udp")
 
 # The published sigmas, 2 at 256x192 and 3 at 384x288, are the heatmap's height divided by this.
 _HEIGHT_PER_SIGMA = 32
 
 # Second-order expansions look so many pixels around a maximum.
 _PATCH_RADIUS = 2
-
-
-@dataclasses.dataclass(frozen=True)
-class Codec:
-    """What training, evaluation, prediction and export of a network have to agree on.
-
-    Attributes:
-        refine: how maxima of heatmaps become keypoints, one of `REFINEMENTS`.
-        flip_shift: whether the flip test moves the mirrored crop's heatmaps by a column.
-        align_corners: whether sizes of crops and heatmaps count the steps between pixels, one less
-            than the pixels, so that the corner pixels of a crop and its heatmap coincide.
-    """
-
-    refine: str
-    flip_shift: bool
-    align_corners: bool
-
-
-# msra: Xiao et al., "Simple Baselines for Human Pose Estimation and Tracking", ECCV 2018.
-# dark: Zhang et al., "Distribution-Aware Coordinate Representation for Human Pose Estimation", CVPR 2020.
-# udp: Huang et al., "The Devil is in the Details: Delving into Unbiased Data Processing for Human
-#   Pose Estimation", CVPR 2020; with Gaussian heatmaps.
-CODECS = {
-    "msra": Codec(refine="quarter", flip_shift=True, align_corners=False),
-    "dark": Codec(refine="dark", flip_shift=True, align_corners=False),
-    "udp": Codec(refine="udp", flip_shift=False, align_corners=True),
-}
-
-
-def get_codec(name):
-    """The `Codec` of a name in `CODECS`, or ValueError."""
-    if name not in CODECS:
-        raise ValueError(f"`codec` must be one of {', '.join(CODECS)}. Received: {name!r}")
-    return CODECS[name]
 
 
 def crop_pixels(input_size, codec="msra"):

@@ -18,9 +18,9 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
+from hrnet_tf.codecs import REFINEMENTS, get_codec
 from hrnet_tf.errors import InputError, shown
 from hrnet_tf.files import MAX_COORDINATE, json_numbers, reason, replacing
-from hrnet_tf.heatmaps import REFINEMENTS, get_codec
 from hrnet_tf.skeletons import COCO, Skeleton
 from hrnet_tf.version import __version__
 

@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 
 from hrnet_tf import skeletons
+from hrnet_tf.benchmarks.coco import published_coco
+from hrnet_tf.benchmarks.mpii import published_pckh
 from hrnet_tf.errors import InputError
 from hrnet_tf.evaluation import evaluate_coco
-from hrnet_tf.evaluation.coco import STATISTICS, Suppression, keypoint_results
-from hrnet_tf.evaluation.published import published_coco, published_pckh
+from hrnet_tf.evaluation.coco import STATISTICS, keypoint_results
+from hrnet_tf.evaluation.similarity import Suppression
 
 GOLDEN = json.loads((pathlib.Path(__file__).parent / "golden" / "coco_eval.json").read_text())
 SAMPLE = os.environ.get("HRNET_TF_COCO_SAMPLE")

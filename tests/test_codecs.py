@@ -16,7 +16,7 @@ from hrnet_tf.data.crops import TrainingCrops
 from hrnet_tf.data.records import PersonRecords, read_image
 from hrnet_tf.errors import InputError
 from hrnet_tf.model_card import ModelCard
-from hrnet_tf.predict import make_predict_function, predict_people, to_image
+from hrnet_tf.prediction.keypoints import make_predict_function, predict_people, to_image
 from hrnet_tf.skeletons import COCO, Skeleton, flip_order
 
 SIZE = (128, 96)

@@ -8,9 +8,9 @@ import pytest
 from conftest import write_annotations, write_dataset
 
 from hrnet_tf import InputError
+from hrnet_tf.benchmarks.coco import CocoBenchmark
 from hrnet_tf.data import coco
 from hrnet_tf.data.records import check_images_exist, read_image
-from hrnet_tf.datasets import CocoDataset
 from hrnet_tf.skeletons import COCO, skeleton_from_category
 
 SAMPLE = os.environ.get("HRNET_TF_COCO_SAMPLE")
@@ -38,7 +38,7 @@ def test_people_are_read_in_the_order_of_images(dataset):
 
 def test_a_split_called_test_has_annotations_unless_it_is_one_of_cocos(tmp_path):
     write_dataset(tmp_path, "test")
-    assert len(CocoDataset(str(tmp_path)).load_split("test")) == 8
+    assert len(CocoBenchmark(str(tmp_path)).load_split("test")) == 8
     names = ("test2017", "test-dev2017", "test-challenge2015", "test", "test-dev", "tests2017", "val2017")
     assert [coco.is_unannotated(name) for name in names] == [True] * 3 + [False] * 4
 

@@ -12,10 +12,9 @@ import numpy as np
 import pytest
 from conftest import write_annotations, write_dataset
 
-from hrnet_tf import InputError
-from hrnet_tf.data import doctor
-from hrnet_tf.data.doctor import images as doctor_images
-from hrnet_tf.data.doctor.header import read_header
+from hrnet_tf import InputError, doctor
+from hrnet_tf.doctor import images as doctor_images
+from hrnet_tf.doctor.header import read_header
 from hrnet_tf.evaluation import evaluate_coco
 from hrnet_tf.skeletons import COCO, flip_order
 

@@ -16,10 +16,10 @@ import tensorflow as tf
 
 from hrnet_tf import export
 from hrnet_tf.errors import InputError
-from hrnet_tf.export.clones import float32_clone
 from hrnet_tf.heatmaps import decode, flip_back
 from hrnet_tf.model_card import ModelCard, read_card
 from hrnet_tf.models.build import build_model
+from hrnet_tf.models.clones import float32_clone
 from hrnet_tf.skeletons import Skeleton
 
 SIZE = (96, 64)
@@ -279,7 +279,7 @@ def test_full_disk_leaves_nothing_half_written(tmp_path):
 import resource
 from hrnet_tf import export
 from hrnet_tf.errors import InputError
-from hrnet_tf.export.clones import float32_clone
+from hrnet_tf.models.clones import float32_clone
 from hrnet_tf.model_card import ModelCard
 from hrnet_tf.models.build import build_model
 from hrnet_tf.skeletons import COCO

@@ -4,8 +4,8 @@ import keras
 import numpy as np
 import pytest
 
-from hrnet_tf.export.fold import fold_batch_norm
 from hrnet_tf.models.build import build_model
+from hrnet_tf.models.fold import fold_batch_norm
 
 layers = keras.layers
 

@@ -11,9 +11,9 @@ from test_onnx import SIZE, SKELETON, blurred_crops, example_image, expected_key
 
 from hrnet_tf.errors import InputError
 from hrnet_tf.export.litert import export_litert
-from hrnet_tf.export.runners import heatmap_runner
 from hrnet_tf.model_card import ModelCard, write_card
 from hrnet_tf.models.build import build_model
+from hrnet_tf.prediction.runners import heatmap_runner
 
 PRECISIONS = ("float32", "float16", "int8")
 

@@ -9,9 +9,9 @@ import seeded
 import tensorflow as tf
 
 from hrnet_tf import build_model, load_state_dict
-from hrnet_tf.export.clones import float32_clone
 from hrnet_tf.models import preprocess
-from hrnet_tf.models.build import MODEL_NAMES
+from hrnet_tf.models.clones import float32_clone
+from hrnet_tf.models.variants import MODEL_NAMES
 from hrnet_tf.training.fused import with_fused_batch_norm
 
 SMALL = ["hrnet_w18_small_v1", "hrnet_w18_small_v2", "pose_resnet18"]

@@ -17,11 +17,11 @@ from hrnet_tf import geometry
 from hrnet_tf.errors import InputError
 from hrnet_tf.export.int8 import quantize_onnx
 from hrnet_tf.export.onnx import export_onnx, export_onnx_pose
-from hrnet_tf.export.runners import heatmap_runner
 from hrnet_tf.heatmaps import crop_pixels, decode
 from hrnet_tf.model_card import ModelCard, read_card, write_card
 from hrnet_tf.models import blocks, hrnet, preprocess
 from hrnet_tf.models.build import build_model
+from hrnet_tf.prediction.runners import heatmap_runner
 from hrnet_tf.skeletons import Skeleton
 
 SIZE = (96, 64)

@@ -9,7 +9,7 @@ import seeded
 from absl import flags
 
 from hrnet_tf import build_model, export, load_state_dict
-from hrnet_tf.models.build import MODEL_NAMES
+from hrnet_tf.models.variants import MODEL_NAMES
 
 ROOT = pathlib.Path(__file__).parent.parent
 CONFIGS = sorted(path.name for path in (ROOT / "configs").glob("res*.flags"))

@@ -24,7 +24,7 @@ from hrnet_tf.export.saved_model import export_saved_model
 from hrnet_tf.export.warmup import _varint
 from hrnet_tf.model_card import ModelCard, read_card
 from hrnet_tf.models.build import build_model
-from hrnet_tf.predict import make_predict_function
+from hrnet_tf.prediction.keypoints import make_predict_function
 from hrnet_tf.skeletons import Skeleton
 
 EXAMPLE = pathlib.Path(__file__).parents[1] / "examples" / "tensorflow_example.py"

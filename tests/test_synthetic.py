@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 from pycocotools.coco import COCO as CocoFile
 
-import hrnet_tf.data.synthetic.clothes as synthetic_clothes
-import hrnet_tf.data.synthetic.cones as synthetic_cones
-import hrnet_tf.data.synthetic.dataset as synthetic_dataset
-import hrnet_tf.data.synthetic.people as synthetic_people
-import hrnet_tf.data.synthetic.scenes as synthetic_scenes
-from hrnet_tf.data.synthetic import render_dataset, render_scene
-from hrnet_tf.data.synthetic.people import Part
+import hrnet_tf.synthetic.clothes as synthetic_clothes
+import hrnet_tf.synthetic.cones as synthetic_cones
+import hrnet_tf.synthetic.dataset as synthetic_dataset
+import hrnet_tf.synthetic.people as synthetic_people
+import hrnet_tf.synthetic.scenes as synthetic_scenes
 from hrnet_tf.errors import InputError
 from hrnet_tf.skeletons import COCO
+from hrnet_tf.synthetic import render_dataset, render_scene
+from hrnet_tf.synthetic.people import Part
 
 NUM_SCENES = 60
 NUM_IMAGES = 5

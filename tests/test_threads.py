@@ -21,12 +21,12 @@ from hrnet_tf.data import coco
 from hrnet_tf.data.augment import Augmentation
 from hrnet_tf.data.pipeline import training_dataset
 from hrnet_tf.export import export_keras, export_litert, export_onnx, export_saved_model, quantize_onnx
-from hrnet_tf.export.fold import fold_batch_norm
-from hrnet_tf.export.sums import may_fuse_sums, subtract_convolutions
 from hrnet_tf.model_card import default_card
-from hrnet_tf.models.build import MODEL_NAMES
-from hrnet_tf.predict import predict_people
-from hrnet_tf.prediction.runtimes import for_inference, network_of
+from hrnet_tf.models.fold import fold_batch_norm
+from hrnet_tf.models.sums import may_fuse_sums, subtract_convolutions
+from hrnet_tf.models.variants import MODEL_NAMES
+from hrnet_tf.prediction.keypoints import predict_people
+from hrnet_tf.prediction.network import for_inference, network_of
 from hrnet_tf.skeletons import Skeleton
 
 layers = keras.layers

@@ -11,8 +11,8 @@ import tensorflow as tf
 
 from hrnet_tf import InputError
 from hrnet_tf.losses import KeypointMSE
-from hrnet_tf.training.checkpoints import Checkpoint, claim_work_dir
 from hrnet_tf.training.loop import Plan, Trainer
+from hrnet_tf.training.run_state import Checkpoint, claim_work_dir
 from hrnet_tf.training.schedules import WarmupStepDecay
 from hrnet_tf.training.step import make_optimizer, make_train_step
 

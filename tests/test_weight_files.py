@@ -17,8 +17,8 @@ import weight_files
 from weight_files import Call
 
 from hrnet_tf import InputError, load_pytorch_weights
-from hrnet_tf.checkpoints.containers import read_arrays
 from hrnet_tf.models import blocks, preprocess
+from hrnet_tf.weights.containers import read_arrays
 
 CONTAINERS = pytest.mark.parametrize("legacy", [True, False], ids=["legacy", "zip"])
 
@@ -98,7 +98,7 @@ def attacks(path):
         "new object": b"csubprocess\nPopen\n((" + b"X\x05\x00\x00\x00touchX" + argument[2:-1] + b"tt\x81",
         "setstate": b"cweight_files\nCall\n)\x81}X\x0c\x00\x00\x00__setstate__cposix\nsystem\nsb" + argument + b"b",
         "import": b"cthis_module_must_not_be_imported\nx\n)R",
-        "attribute": b"chrnet_tf\ncheckpoints.load.os.system\n" + argument + b"R",
+        "attribute": b"chrnet_tf\nweights.load.os.system\n" + argument + b"R",
         "rebuild": b"ctorch._utils\n_rebuild_tensor_v2\n(cposix\nsystem\n" + argument + b"RtR",
     }
 

@@ -14,7 +14,7 @@ from weight_files import CLASSIFIER_ONLY, Call
 
 import hrnet_tf
 from hrnet_tf import InputError, build_model, load_pytorch_weights, load_state_dict
-from hrnet_tf.checkpoints import initialize_from, load, read_checkpoint
+from hrnet_tf.weights import initialize_from, load, read_checkpoint
 
 SMALL = "hrnet_w18_small_v1"
 # Network -> state dicts of the reference that are for it. W32 comes last, for the next test to take it over.
@@ -305,7 +305,7 @@ def random_resnet18(seed=0):
     """A pose_resnet18 with weights of useful size, and its state dict."""
     model = build_model("pose_resnet18", (64, 64), num_keypoints=4)
     rng = np.random.default_rng(seed)
-    names = hrnet_tf.models.weights.match_state_dict(model, {}).missing
+    names = hrnet_tf.weights.state_dict.match_state_dict(model, {}).missing
     state = {}
     for name in names:
         module, _, parameter = name.rpartition(".")

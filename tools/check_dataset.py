@@ -10,7 +10,7 @@ import json
 import cli
 from absl import flags
 
-from hrnet_tf.data import doctor
+from hrnet_tf import doctor
 from hrnet_tf.files import replacing
 from hrnet_tf.visualize import write_image
 

@@ -11,18 +11,18 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import tensorflow as tf
 from absl import app, flags, logging
 
-from hrnet_tf import datasets
+from hrnet_tf import benchmarks
+from hrnet_tf.benchmarks import BENCHMARKS
 from hrnet_tf.data import pipeline
-from hrnet_tf.datasets import DATASETS
 from hrnet_tf.errors import InputError
-from hrnet_tf.evaluation.coco import REFERENCE_SUPPRESSION, SUPPRESSIONS, Suppression
-from hrnet_tf.export.clones import PRECISIONS
+from hrnet_tf.evaluation.similarity import REFERENCE_SUPPRESSION, SUPPRESSIONS, Suppression
 from hrnet_tf.heatmaps import CODECS, REFINEMENTS
 from hrnet_tf.model_card import ModelCard, read_card
 from hrnet_tf.models.build import check_input_size
-from hrnet_tf.predict import make_predict_function, predict_people
-from hrnet_tf.prediction.runtimes import load_network
-from hrnet_tf.training.checkpoints import is_work_dir, load_last
+from hrnet_tf.models.clones import PRECISIONS
+from hrnet_tf.prediction.keypoints import make_predict_function, predict_people
+from hrnet_tf.prediction.network import load_network
+from hrnet_tf.training.run_state import is_work_dir, load_last
 
 FLAGS = flags.FLAGS
 _CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS)
@@ -69,7 +69,7 @@ def _parse_flags(argv):
 
 def define_data_flags():
     """Flags of where the validation people are."""
-    flags.DEFINE_enum("dataset", "coco", list(DATASETS), "What the annotations are: COCO's format or MPII.")
+    flags.DEFINE_enum("dataset", "coco", list(BENCHMARKS), "What the annotations are: COCO's format or MPII.")
     flags.DEFINE_string(
         "data_dir", None, "Folder with annotations/person_keypoints_<split>.json and images, or MPII's."
     )
@@ -143,12 +143,12 @@ def use_xla():
 
 def dataset():
     """What --dataset and --data_dir name."""
-    return DATASETS[FLAGS.dataset](FLAGS.data_dir)
+    return BENCHMARKS[FLAGS.dataset](FLAGS.data_dir)
 
 
 def load_people():
     """The validation people: those annotated, and those to predict (the same, or the detector's boxes)."""
-    return datasets.load_people(dataset(), FLAGS.val_split, FLAGS.detections, FLAGS.box_threshold)
+    return benchmarks.load_people(dataset(), FLAGS.val_split, FLAGS.detections, FLAGS.box_threshold)
 
 
 def boxes_in_words():

@@ -10,13 +10,13 @@ and the number of keypoints, is told from the file. PyTorch need not be installe
 import cli  # first: it quiets TensorFlow
 from absl import flags
 
-from hrnet_tf.checkpoints import load_pytorch_weights, read_checkpoint
 from hrnet_tf.errors import InputError
 from hrnet_tf.export import export_keras
 from hrnet_tf.model_card import ModelCard
 from hrnet_tf.models.build import MODEL_NAMES, build_model
 from hrnet_tf.models.preprocess import CHANNEL_ORDERS
 from hrnet_tf.skeletons import COCO, MPII
+from hrnet_tf.weights import load_pytorch_weights, read_checkpoint
 
 FLAGS = flags.FLAGS
 

@@ -13,9 +13,9 @@ import time
 
 import cli  # first: it quiets TensorFlow
 
-from hrnet_tf.data.synthetic import render_dataset
 from hrnet_tf.errors import InputError
 from hrnet_tf.export import DEFAULT_FORMATS, FILE_NAMES
+from hrnet_tf.synthetic import render_dataset
 
 DEMO_DIR = pathlib.Path("demo")
 DATA_DIR, RUN_DIR = DEMO_DIR / "data", DEMO_DIR / "run"

@@ -15,12 +15,12 @@ import os
 import cli  # first: it quiets TensorFlow
 from absl import flags
 
-from hrnet_tf.datasets import pck_by_keypoint
+from hrnet_tf.benchmarks import pck_by_keypoint
 from hrnet_tf.errors import InputError
 from hrnet_tf.files import replacing
 from hrnet_tf.model_card import read_card
-from hrnet_tf.predict import prediction_sheet
-from hrnet_tf.prediction.runtimes import for_inference, load_network
+from hrnet_tf.prediction.keypoints import prediction_sheet
+from hrnet_tf.prediction.network import for_inference, load_network
 from hrnet_tf.visualize import write_image
 
 FLAGS = flags.FLAGS

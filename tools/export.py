@@ -11,12 +11,12 @@ prints AP of every file beside the model's, on --val_split.
 import cli  # first: it quiets TensorFlow
 from absl import flags
 
-from hrnet_tf.datasets import load_people
+from hrnet_tf.benchmarks import load_people
 from hrnet_tf.errors import InputError
 from hrnet_tf.export import DEFAULT_FORMATS, FILE_NAMES, ExportOptions, export_all
-from hrnet_tf.export.clones import PRECISIONS
 from hrnet_tf.export.onnx import LAYOUTS
-from hrnet_tf.prediction.runtimes import load_network
+from hrnet_tf.models.clones import PRECISIONS
+from hrnet_tf.prediction.network import load_network
 
 FLAGS = flags.FLAGS
 

@@ -14,22 +14,22 @@ import cli  # first: it quiets TensorFlow
 import keras
 from absl import flags
 
-from hrnet_tf.checkpoints.load import initialize_from
+from hrnet_tf.benchmarks import load_people
 from hrnet_tf.data.augment import Augmentation
 from hrnet_tf.data.pipeline import keypoint_weights_by_name, steps_per_epoch, training_dataset
-from hrnet_tf.datasets import load_people
 from hrnet_tf.errors import InputError
 from hrnet_tf.export import export_all, export_keras
 from hrnet_tf.files import replacing
 from hrnet_tf.losses import KeypointMSE, KeypointOHKM
 from hrnet_tf.models.build import MODEL_NAMES, build_model
 from hrnet_tf.models.preprocess import CHANNEL_ORDERS
-from hrnet_tf.predict import prediction_sheet
-from hrnet_tf.training.checkpoints import Checkpoint, claim_work_dir
+from hrnet_tf.prediction.keypoints import prediction_sheet
 from hrnet_tf.training.fused import with_fused_batch_norm
 from hrnet_tf.training.loop import Plan, Trainer
+from hrnet_tf.training.run_state import Checkpoint, claim_work_dir
 from hrnet_tf.training.schedules import WarmupStepDecay
 from hrnet_tf.training.step import PRECISIONS, make_optimizer, make_train_step
+from hrnet_tf.weights.load import initialize_from
 
 FLAGS = flags.FLAGS
 

@@ -1,7 +1,25 @@
 """Evaluation of predicted keypoints: object keypoint similarity, its suppression of duplicates, COCO's AP, PCKh."""
 
-from hrnet_tf.evaluation.coco import evaluate_coco
-from hrnet_tf.evaluation.oks import oks, oks_nms, rescore, soft_oks_nms
-from hrnet_tf.evaluation.pckh import evaluate_pckh
+from typing import TYPE_CHECKING
 
-__all__ = ["evaluate_coco", "evaluate_pckh", "oks", "oks_nms", "rescore", "soft_oks_nms"]
+from hrnet_tf.lazy import lazy_attributes
+
+if TYPE_CHECKING:
+    from hrnet_tf.evaluation.coco import evaluate_coco
+    from hrnet_tf.evaluation.pckh import evaluate_pckh
+    from hrnet_tf.evaluation.similarity import oks, oks_nms, rescore, soft_oks_nms
+
+__all__ = [
+    "evaluate_coco",
+    "evaluate_pckh",
+    "oks",
+    "oks_nms",
+    "rescore",
+    "soft_oks_nms",
+]
+_HOMES = {
+    "coco": ("evaluate_coco",),
+    "similarity": ("oks", "oks_nms", "rescore", "soft_oks_nms"),
+    "pckh": ("evaluate_pckh",),
+}
+__getattr__ = lazy_attributes(__name__, _HOMES)

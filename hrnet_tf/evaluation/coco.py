@@ -1,7 +1,6 @@
 """COCO keypoint evaluation: rescoring, OKS suppression per image, then pycocotools' average precision."""
 
 import contextlib
-import dataclasses
 import io
 import json
 import os
@@ -12,33 +11,11 @@ from pycocotools.cocoeval import COCOeval
 
 from hrnet_tf import skeletons
 from hrnet_tf.errors import InputError, shown
-from hrnet_tf.evaluation.oks import checked_sigmas, oks_nms, rescore, soft_oks_nms
-from hrnet_tf.evaluation.published import STATISTICS
+from hrnet_tf.evaluation.similarity import REFERENCE_SUPPRESSION, SUPPRESSIONS, checked_sigmas, rescore
 from hrnet_tf.files import MAX_AREA, json_numbers, read_json, replacing
 
-
-@dataclasses.dataclass(frozen=True)
-class Suppression:
-    """How people are scored and duplicates dropped; the defaults are the reference's.
-
-    Attributes:
-        nms: "oks" drops people too like a better one of their image, "soft" ranks them by a score that
-            decays with the likeness and keeps the best 20 of an image, "none" keeps all.
-        oks_threshold: the likeness at which "oks" drops; the width of the decay of "soft".
-        score_threshold: keypoints at or below it do not count in a person's score.
-    """
-
-    nms: str = "oks"
-    oks_threshold: float = 0.9
-    score_threshold: float = 0.2
-
-
-SUPPRESSIONS = {
-    "oks": oks_nms,
-    "soft": soft_oks_nms,
-    "none": lambda keypoints, scores, *_: np.argsort(-scores, kind="stable"),
-}
-REFERENCE_SUPPRESSION = Suppression()
+# The ten numbers, in pycocotools' order.
+STATISTICS = ("AP", "AP50", "AP75", "APm", "APl", "AR", "AR50", "AR75", "ARm", "ARl")
 
 
 def evaluate_coco(

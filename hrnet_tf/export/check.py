@@ -10,10 +10,10 @@ import numpy as np
 import tensorflow as tf
 
 from hrnet_tf.errors import InputError
-from hrnet_tf.export.clones import float32_clone
-from hrnet_tf.export.runners import heatmap_runner
 from hrnet_tf.heatmaps import crop_pixels, decode, flip_back, get_codec
-from hrnet_tf.models.build import HEATMAP_STRIDE
+from hrnet_tf.models.clones import float32_clone
+from hrnet_tf.models.variants import HEATMAP_STRIDE
+from hrnet_tf.prediction.runners import heatmap_runner
 
 # Largest difference from the Keras model, relative to its largest heatmap value or 1. Half precision rounds every
 # weight by up to 0.05 % (bfloat16 0.4 %): by 0.001 the trained network of the demo was found to differ in float16, a

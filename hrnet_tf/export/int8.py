@@ -8,8 +8,8 @@ import onnx
 from onnxruntime import quantization
 
 from hrnet_tf.errors import InputError
-from hrnet_tf.export.runners import heatmap_runner
 from hrnet_tf.files import reason, replacing
+from hrnet_tf.prediction.runners import heatmap_runner
 
 INPUT = "images"
 

@@ -1,8 +1,8 @@
 """Export to Keras's own format, to go on training from or to run on another Keras backend."""
 
-from hrnet_tf.export.clones import float32_clone
 from hrnet_tf.files import replacing
 from hrnet_tf.model_card import write_card
+from hrnet_tf.models.clones import float32_clone
 
 
 def export_keras(model, path, card=None):

@@ -19,13 +19,13 @@ from hrnet_tf.export.check import (
     keypoint_difference,
     model_heatmaps,
 )
+from hrnet_tf.export.formats import LAYOUTS
 from hrnet_tf.export.portable import portable_clone
 from hrnet_tf.files import replacing
 from hrnet_tf.heatmaps import crop_pixels, decode, get_codec
 
 # The latest that tf2onnx writes.
 OPSET = 18
-LAYOUTS = ("nhwc", "nchw")
 
 
 def export_onnx(model, path, layout="nhwc", crops=None):

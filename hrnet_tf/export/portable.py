@@ -7,9 +7,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from hrnet_tf.export.clones import float32_clone, float32_layer
-from hrnet_tf.export.fold import fold_batch_norm
 from hrnet_tf.models import preprocess
+from hrnet_tf.models.clones import float32_clone, float32_layer
+from hrnet_tf.models.fold import fold_batch_norm
 
 # The convolution that sees the normalised image, in both families of networks.
 _FIRST_CONVOLUTION = "conv1"

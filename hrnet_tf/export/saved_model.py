@@ -10,13 +10,13 @@ import tensorflow as tf
 
 from hrnet_tf.errors import InputError
 from hrnet_tf.export import pose_graph, warmup
-from hrnet_tf.export.clones import bfloat16_clone, check_precision
-from hrnet_tf.export.fold import fold_batch_norm
-from hrnet_tf.export.sums import may_fuse_sums, subtract_convolutions
 from hrnet_tf.files import replacing
 from hrnet_tf.heatmaps import crop_pixels, decode, flip_back, get_codec
 from hrnet_tf.model_card import FILE_NAME as CARD_NAME
 from hrnet_tf.model_card import write_card
+from hrnet_tf.models.clones import bfloat16_clone, check_precision
+from hrnet_tf.models.fold import fold_batch_norm
+from hrnet_tf.models.sums import may_fuse_sums, subtract_convolutions
 
 CONTENTS = {"saved_model.pb", "fingerprint.pb", "variables", "assets", warmup.FOLDER, CARD_NAME}
 

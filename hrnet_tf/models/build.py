@@ -7,11 +7,7 @@ import keras
 from keras import layers
 
 from hrnet_tf.models import blocks, hrnet, pose_resnet, preprocess
-
-MODEL_NAMES = (*hrnet.VARIANTS, *pose_resnet.VARIANTS)
-# Both families go down to 1/32.
-SIZE_DIVISOR = 32
-HEATMAP_STRIDE = 4
+from hrnet_tf.models.variants import HRNETS, MODEL_NAMES, check_input_size
 
 
 def build_model(name, input_size=(256, 192), num_keypoints=17, dtype="float32", channel_order="rgb"):
@@ -21,7 +17,7 @@ def build_model(name, input_size=(256, 192), num_keypoints=17, dtype="float32", 
     model's first layer. The output "heatmaps" is [B,H/4,W/4,K], float32 whatever `dtype` is.
 
     Args:
-        name: one of `hrnet_tf.models.build.MODEL_NAMES`.
+        name: one of `hrnet_tf.models.variants.MODEL_NAMES`.
         input_size: (height, width) in pixels, multiples of 32.
         num_keypoints: K, at least 1.
         dtype: Keras dtype policy of the layers between normalisation and heatmaps, such as
@@ -41,7 +37,7 @@ def build_model(name, input_size=(256, 192), num_keypoints=17, dtype="float32", 
     height, width = check_input_size(input_size)
     if isinstance(num_keypoints, bool) or not isinstance(num_keypoints, int) or num_keypoints < 1:
         raise ValueError(f"`num_keypoints` must be a positive integer. Received: {num_keypoints!r}")
-    family = hrnet if name in hrnet.VARIANTS else pose_resnet
+    family = hrnet if name in HRNETS else pose_resnet
 
     images = keras.Input((height, width, 3), name="images")
     x = preprocess.normalize(images, channel_order)
@@ -49,14 +45,3 @@ def build_model(name, input_size=(256, 192), num_keypoints=17, dtype="float32", 
     x = blocks.conv(x, num_keypoints, 1, "final_layer", use_bias=True, dtype="float32")
     heatmaps = layers.Identity(dtype="float32", name="heatmaps")(x)  # [B,h,w,K]
     return keras.Model(images, heatmaps, name=name)
-
-
-def check_input_size(input_size):
-    """Returns `input_size` as two integers, or raises ValueError if a network cannot take it."""
-    size = tuple(input_size)
-    if len(size) != 2 or any(int(s) != s or s < SIZE_DIVISOR or s % SIZE_DIVISOR for s in size):
-        raise ValueError(
-            f"`input_size` must be (height, width) in pixels, both positive multiples of {SIZE_DIVISOR}. "
-            f"Received: {input_size!r}"
-        )
-    return int(size[0]), int(size[1])

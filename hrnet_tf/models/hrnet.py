@@ -6,36 +6,15 @@ Imports keras alone, so that the network runs on every Keras backend.
 Shape legend: B batch, H and W input, h = H/4 and w = W/4 heatmap, C channels.
 """
 
-import dataclasses
-
 from keras import layers
 
 from hrnet_tf.models import blocks
-
-
-@dataclasses.dataclass(frozen=True)
-class Variant:
-    """What tells one HRNet from another; branch i has `width * 2**i` channels."""
-
-    width: int
-    num_modules: tuple[int, int, int] = (1, 4, 3)  # of stages 2, 3, 4
-    num_blocks: int = 4  # basic blocks of a branch of a module
-    layer1_blocks: int = 4
-    layer1_filters: int = 64
-
-
-VARIANTS = {
-    "hrnet_w32": Variant(width=32),
-    "hrnet_w48": Variant(width=48),
-    # The small ones come from the authors' ImageNet repository.
-    "hrnet_w18_small_v1": Variant(width=16, num_modules=(1, 1, 1), num_blocks=2, layer1_blocks=1, layer1_filters=32),
-    "hrnet_w18_small_v2": Variant(width=18, num_modules=(1, 3, 2), num_blocks=2, layer1_blocks=2),
-}
+from hrnet_tf.models.variants import HRNETS
 
 
 def features(x, name, dtype):
     """The network `name` between normalisation and final layer, [B,H,W,3] -> [B,h,w,C]."""
-    variant = VARIANTS[name]
+    variant = HRNETS[name]
     x = blocks.conv_bn(x, 64, 3, "conv1", "bn1", strides=2, use_relu=True, dtype=dtype)
     x = blocks.conv_bn(x, 64, 3, "conv2", "bn2", strides=2, use_relu=True, dtype=dtype)  # [B,h,w,64]
     for i in range(variant.layer1_blocks):

@@ -6,36 +6,18 @@ Imports keras alone, so that the network runs on every Keras backend.
 Shape legend: B batch, H and W input, h = H/4 and w = W/4 heatmap, C channels.
 """
 
-import dataclasses
-
 from keras import layers
 
 from hrnet_tf.models import blocks
+from hrnet_tf.models.variants import POSE_RESNETS
 
 NUM_DECONVOLUTIONS = 3
 DECONVOLUTION_FILTERS = 256
 
 
-@dataclasses.dataclass(frozen=True)
-class Variant:
-    """What tells one ResNet from another (He et al. 2016, table 1); layer i has blocks of `64 * 2**i` filters."""
-
-    num_blocks: tuple[int, int, int, int]
-    use_bottleneck: bool = True
-
-
-VARIANTS = {
-    "pose_resnet18": Variant((2, 2, 2, 2), use_bottleneck=False),
-    "pose_resnet34": Variant((3, 4, 6, 3), use_bottleneck=False),
-    "pose_resnet50": Variant((3, 4, 6, 3)),
-    "pose_resnet101": Variant((3, 4, 23, 3)),
-    "pose_resnet152": Variant((3, 8, 36, 3)),
-}
-
-
 def features(x, name, dtype):
     """The network `name` between normalisation and final layer, [B,H,W,3] -> [B,h,w,256]."""
-    variant = VARIANTS[name]
+    variant = POSE_RESNETS[name]
     block = blocks.bottleneck if variant.use_bottleneck else blocks.basic_block
     x = stem(x, dtype)  # [B,h,w,64]
     for i, num_blocks in enumerate(variant.num_blocks):

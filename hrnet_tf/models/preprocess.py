@@ -3,10 +3,11 @@
 import numpy as np
 from keras import layers
 
+from hrnet_tf.models.variants import CHANNEL_ORDERS
+
 # Of ImageNet, for RGB from 0 to 1; what the published weights were trained with.
 IMAGE_MEAN = (0.485, 0.456, 0.406)
 IMAGE_STD = (0.229, 0.224, 0.225)
-CHANNEL_ORDERS = ("rgb", "bgr")
 LAYER_NAME = "normalize"
 
 

@@ -1,6 +1,6 @@
 """`PosePredictor`: keypoints of people in any images, from any file of a trained network.
 
-Crops, flip test, decoding and the way back are those of evaluation (`hrnet_tf.predict`).
+Crops, flip test, decoding and the way back are those of evaluation (`hrnet_tf.prediction.keypoints`).
 
 Shape legend: B batch, H and W crop, N people, K keypoints.
 """
@@ -17,13 +17,13 @@ from hrnet_tf import geometry
 from hrnet_tf.data.pipeline import crop_matrices
 from hrnet_tf.data.records import PersonRecords, read_image
 from hrnet_tf.errors import InputError, shown
-from hrnet_tf.export.runners import Runner
-from hrnet_tf.export.sums import may_fuse_sums
 from hrnet_tf.files import MAX_COORDINATE
 from hrnet_tf.heatmaps import REFINEMENTS
 from hrnet_tf.model_card import read_card
-from hrnet_tf.predict import make_predict_function, to_image
-from hrnet_tf.prediction.runtimes import for_inference, load_network, network_of
+from hrnet_tf.models.sums import may_fuse_sums
+from hrnet_tf.prediction.keypoints import make_predict_function, to_image
+from hrnet_tf.prediction.network import for_inference, load_network, network_of
+from hrnet_tf.prediction.runners import Runner
 from hrnet_tf.skeletons import COCO
 
 

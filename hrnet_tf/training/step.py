@@ -9,8 +9,6 @@ import tensorflow as tf
 
 from hrnet_tf import heatmaps
 
-PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
-
 
 class Adam(keras.optimizers.Adam):
     """Adam with epsilon outside the bias correction: lr m^ / (sqrt(v^) + epsilon), as in PyTorch.

@@ -1,0 +1,100 @@
+"""COCO keypoints, and data of one's own in its format: reading a split, measuring predictions, published results.
+
+Source of the published results: tables of github.com/leoxiaobin/deep-high-resolution-net.pytorch, with flip test.
+"""
+
+import dataclasses
+
+from hrnet_tf.data import coco
+from hrnet_tf.errors import InputError
+from hrnet_tf.evaluation import evaluate_coco
+from hrnet_tf.evaluation.coco import STATISTICS, keypoint_results, save_results
+from hrnet_tf.evaluation.similarity import REFERENCE_SUPPRESSION
+
+# COCO val2017, boxes of a detector with person AP 56.4: (model, input size) -> `STATISTICS`, in thousandths
+_COCO_VAL_DETECTOR = {
+    ("pose_resnet50", (256, 192)): (704, 886, 783, 671, 772, 763, 929, 834, 721, 824),
+    ("pose_resnet50", (384, 288)): (722, 893, 789, 681, 797, 776, 932, 838, 728, 846),
+    ("pose_resnet101", (256, 192)): (714, 893, 793, 681, 781, 771, 934, 840, 730, 832),
+    ("pose_resnet101", (384, 288)): (736, 896, 803, 699, 811, 791, 936, 851, 745, 858),
+    ("pose_resnet152", (256, 192)): (720, 893, 798, 687, 789, 778, 934, 846, 736, 839),
+    ("pose_resnet152", (384, 288)): (743, 896, 811, 705, 816, 797, 937, 858, 751, 863),
+    ("hrnet_w32", (256, 192)): (744, 905, 819, 708, 810, 798, 942, 865, 757, 858),
+    ("hrnet_w32", (384, 288)): (758, 906, 825, 720, 827, 809, 943, 869, 767, 871),
+    ("hrnet_w48", (256, 192)): (751, 906, 822, 715, 818, 804, 943, 867, 762, 864),
+    ("hrnet_w48", (384, 288)): (763, 908, 829, 723, 834, 812, 942, 871, 767, 876),
+}
+# COCO val2017, annotated boxes: AP alone.
+_COCO_VAL_ANNOTATED = {("hrnet_w32", (256, 192)): 765}
+
+
+@dataclasses.dataclass(frozen=True)
+class CocoBenchmark:
+    """A folder with COCO keypoint annotations, of COCO or of one's own.
+
+    Attributes:
+        data_dir: the folder.
+        main_metric: what decides which checkpoint is best.
+    """
+
+    data_dir: str
+    main_metric = "AP"
+
+    def is_annotated(self, split):
+        """Whether there are annotations to measure predictions on; else they go to COCO's server."""
+        return not coco.is_unannotated(split)
+
+    def load_split(self, split):
+        """`PersonRecords` of a split's annotated people; of a test split of COCO, its images without people."""
+        if not self.is_annotated(split):
+            return coco.load_image_info(self.data_dir, split)
+        return coco.load_split(self.data_dir, split)
+
+    def load_detections(self, path, annotated, threshold=0.0):
+        """`PersonRecords` of a detector's boxes with at least the score `threshold`, on the images of `annotated`."""
+        people = coco.load_detections(path, annotated)
+        kept = people.box_scores >= threshold
+        if not kept.any():
+            raise InputError(f"{path}: no box scores {threshold} or more. The best has {max(people.box_scores)}")
+        return people.take(kept)
+
+    def evaluate(self, split, keypoints, people, input_size, suppression=REFERENCE_SUPPRESSION, results_file=None):
+        """{statistic: fraction} of predictions; for a test split of COCO nothing, as only its server has the truth.
+
+        Args:
+            split: name of the split.
+            keypoints: [N,K,3] x and y in image pixels and score.
+            people: `PersonRecords` of these N people.
+            input_size: (H, W) of the crops.
+            suppression: how people are scored and duplicates dropped.
+            results_file: where to write the people that remain, in COCO's results format, if anywhere.
+        """
+        _, size = people.crops(input_size)
+        arguments = (people.image_ids[people.image_index], keypoints, people.box_scores, size.prod(-1))
+        sigmas = people.skeleton.oks_sigmas
+        if not self.is_annotated(split):
+            results = keypoint_results(*arguments, sigmas=sigmas, suppression=suppression)
+            save_results(results_file, results)
+            return {}
+        path = coco.annotation_path(self.data_dir, split)
+        return evaluate_coco(path, *arguments, sigmas, results_file, suppression)
+
+    def published(self, split, model_name, input_size, detector_boxes):
+        """{statistic: fraction} published for a network on this split and boxes, empty where there is none."""
+        return published_coco(model_name, input_size, detector_boxes) if split == "val2017" else {}
+
+
+def published_coco(model_name, input_size, detector_boxes):
+    """{statistic: fraction} published for a network on COCO val2017, empty where there is none.
+
+    Args:
+        model_name: as `build_model` takes it.
+        input_size: (H, W).
+        detector_boxes: people cropped by the detector's boxes, as in the papers' tables, rather
+            than by the annotated ones.
+    """
+    key = (model_name, tuple(input_size))
+    if detector_boxes:
+        values = _COCO_VAL_DETECTOR.get(key, ())
+        return {name: value / 1000 for name, value in zip(STATISTICS, values, strict=False)}
+    return {"AP": _COCO_VAL_ANNOTATED[key] / 1000} if key in _COCO_VAL_ANNOTATED else {}

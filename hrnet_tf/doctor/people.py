@@ -1,0 +1,280 @@
+"""Checks of the annotated people: areas, boxes, keypoints and their visibility.
+
+Shapes: N people, K keypoints.
+"""
+
+import numpy as np
+
+from hrnet_tf.doctor.findings import MAJORITY, Finding
+
+# COCO's ranges of area, in square pixels: APm is of 32² to 96², APl of more.
+_MEDIUM, _LARGE = 32**2, 96**2
+# A keypoint is outside its box if it is further out than this share of the box's longer side.
+BOX_MARGIN = 0.1
+# Boxes that reach further than this out of their image, in pixels, are no rounding.
+_IMAGE_MARGIN = 2
+# A segment fills some half of its box; an area below this share of it is in other units.
+_MIN_FILLED = 0.02
+
+
+def check_areas(table):
+    """The areas that COCO's evaluation scales distances with."""
+    if not len(table):
+        return []
+    given = np.array(["area" in person for person in table.people], bool)
+    posed = table.labelled.any(axis=1)
+    box_area = table.boxes[:, 2] * table.boxes[:, 3]
+    usable = posed & (table.area > 0) & (box_area > 0) & ~table.crowd
+    tiny = usable & (table.area < _MIN_FILLED * box_area)
+    huge = usable & (table.area > 1.1 * box_area + 1)
+    return [
+        *table.of_people(
+            "area_missing",
+            ~given,
+            "no area: pycocotools by itself fails; this package takes width x height of the box",
+            "write the segment's area, or about half of width x height, as COCO's are",
+            "warning",
+        ),
+        *table.of_people(
+            "area_malformed",
+            given & np.isnan(table.area),
+            "the area is no finite number: training and evaluation refuse the file",
+            "write the segment's area in square pixels, or about half of the box's",
+            "error",
+        ),
+        *table.of_people(
+            "area_zero",
+            posed & (table.area <= 0),
+            "the area is 0 or less: these people are left out of training, no prediction can match them (AP 0), "
+            "and where all are, APm and APl are -1",
+            "write the segment's area in square pixels, or about half of the box's",
+            among=posed,
+        ),
+        *table.of_people(
+            "area_too_small",
+            tiny,
+            f"the area is below {100 * _MIN_FILLED:.0f} % of the box's, perhaps not in square pixels: "
+            "distances are measured by it, so AP is near 0",
+            "write the area in square pixels",
+            among=usable,
+        ),
+        *table.of_people(
+            "area_too_large",
+            huge,
+            "the area is larger than the box: AP is too high, or the box too small",
+            "write the area in square pixels; check the boxes",
+            "warning",
+            among=usable,
+        ),
+        *_empty_ranges(table, usable),
+    ]
+
+
+def _empty_ranges(table, usable):
+    findings = []
+    for name, low, high in (("APm", _MEDIUM, _LARGE), ("APl", _LARGE, np.inf)):
+        if usable.any() and not (usable & (table.area >= low) & (table.area <= high)).any():
+            size = f"from {low} to {high}" if np.isfinite(high) else f"above {low}"
+            findings += table.of_people(
+                f"no_person_for_{name}",
+                usable,
+                f"nobody's area is {size} square pixels: {name} will be -1, which is no failure",
+                "nothing, if the people really are of other sizes; else correct the areas",
+                "info",
+            )
+    return findings
+
+
+def check_boxes(table):
+    """Boxes: numbers, sizes, and where they lie in the image."""
+    x, y, w, h = table.boxes.T
+    width, height = table.person_sizes.T
+    finite = np.isfinite(table.boxes[:, 0])
+    placed = finite & np.isfinite(width)
+    degenerate = finite & ((w <= 1) | (h <= 1))
+    outside = placed & ~degenerate & ((x >= width - 1) | (y >= height - 1) | (x + w <= 1) | (y + h <= 1))
+    reach = np.maximum.reduce([-x, -y, x + w - width, y + h - height])
+    partly = placed & ~degenerate & ~outside & (reach > _IMAGE_MARGIN)
+    return [
+        *table.of_people(
+            "box_malformed",
+            ~finite,
+            "the box is missing or not 4 finite numbers: training refuses the file",
+            "write bbox as [x, y, width, height] in pixels, or remove the annotation",
+            "error",
+        ),
+        *table.of_people(
+            "box_degenerate",
+            degenerate,
+            "the box is at most a pixel wide or high: left out of training, or cropped as a point",
+            "correct the box, or draw it around the keypoints",
+            among=finite,
+        ),
+        *table.of_people(
+            "box_outside_image",
+            outside,
+            "the box is outside its image: left out of training, and nothing can be predicted there",
+            "correct the box, or the image that the annotation names",
+            among=placed,
+        ),
+        *table.of_people(
+            "box_partly_outside",
+            partly,
+            f"the box reaches more than {_IMAGE_MARGIN} pixels out of the image, and is cut at its border",
+            "nothing, if the person is cut by the border; else see whether images were resized or boxes are xyxy",
+            "warning" if partly.sum() > 0.3 * max(1, placed.sum()) else "info",
+            among=placed,
+        ),
+    ]
+
+
+def check_keypoints(table):
+    """Keypoints: how many numbers there are, and whether visibility and num_keypoints agree with them."""
+    if table.skeleton is None:
+        return []
+    points, visibility = table.keypoints[..., :2], table.keypoints[..., 2]
+    finite = np.isfinite(table.keypoints[:, 0, 0])
+    lengths = [_length(person.get("keypoints")) for person in table.people]
+    other_count = np.array([length not in (None, 3 * table.skeleton.num_keypoints) for length in lengths], bool)
+    missing = np.array([length is None for length in lengths], bool)
+    at_origin = (table.labelled & (points == 0).all(axis=-1)).any(axis=1)
+    strange = finite & ~np.isin(visibility, (0, 1, 2)).all(axis=1)
+    hidden = finite & ~table.labelled.any(axis=1) & (points != 0).any(axis=(1, 2))
+    return [
+        *table.of_people(
+            "keypoints_missing",
+            missing & ~table.crowd,
+            "no list of keypoints: training refuses the file",
+            f"write 3 numbers for each of {table.skeleton.num_keypoints} keypoints, zeros where nothing is labelled",
+            "error",
+        ),
+        *table.of_people(
+            "keypoints_count",
+            other_count,
+            f"not 3 numbers (x, y, visibility) for each of the category's {table.skeleton.num_keypoints} keypoints: "
+            "training refuses the file",
+            "write all keypoints in the order of the category, zeros where one is not labelled",
+            "error",
+        ),
+        *table.of_people(
+            "keypoints_malformed",
+            ~finite & ~other_count & ~missing,
+            "keypoints are not finite numbers: training refuses the file",
+            "write zeros where a keypoint is not labelled",
+            "error",
+        ),
+        *table.of_people(
+            "visibility_values",
+            strange,
+            "visibility is not 0, 1 or 2: what is above 0 counts as labelled",
+            "write 0 not labelled, 1 labelled but hidden, 2 visible",
+            "warning",
+            among=finite,
+        ),
+        *table.of_people(
+            "labelled_at_origin",
+            at_origin,
+            "keypoints are labelled at (0, 0), which COCO writes for 'not labelled': the corner of the image is learnt",
+            "write visibility 0 for them",
+            among=finite,
+        ),
+        *table.of_people(
+            "unlabelled_with_position",
+            hidden,
+            "keypoints have positions but visibility 0 throughout: nothing is learnt of these people, and they "
+            "do not count in AP",
+            "write visibility 1 or 2 for labelled keypoints",
+            among=finite,
+        ),
+        *_check_num_keypoints(table, finite),
+    ]
+
+
+def _check_num_keypoints(table, finite):
+    labelled = table.labelled.sum(axis=1)
+    written = [person.get("num_keypoints") for person in table.people]
+    given = np.array([isinstance(n, int) for n in written], bool)
+    malformed = np.array([n is not None and not isinstance(n, int) for n in written], bool)
+    count = np.array([min(max(n, -1), 10**6) if isinstance(n, int) else 0 for n in written], np.int64)
+    ignored = finite & given & (count == 0) & (labelled > 0)
+    return [
+        *table.of_people(
+            "num_keypoints_zero",
+            ignored,
+            "num_keypoints is 0, but keypoints are labelled: evaluation ignores these people (all of them: AP -1)",
+            "write the number of keypoints with visibility above 0",
+            among=labelled > 0,
+        ),
+        *table.of_people(
+            "num_keypoints_differs",
+            finite & given & ~ignored & (count != labelled),
+            "num_keypoints is not the number of labelled keypoints; evaluation only asks whether it is 0",
+            "write the number of keypoints with visibility above 0",
+            "warning",
+            among=finite,
+        ),
+        *table.of_people(
+            "num_keypoints_malformed",
+            malformed,
+            "num_keypoints is no integer: evaluation may refuse the file",
+            "write the number of keypoints with visibility above 0",
+            "error",
+        ),
+    ]
+
+
+def check_doubtful(table):
+    """Crowds, people without keypoints, people annotated twice."""
+    if table.skeleton is None:
+        return []
+    posed = table.labelled.any(axis=1)
+    boxes = np.where(np.isfinite(table.boxes), table.boxes, 0)
+    keys = np.concatenate([table.image_index[:, None], boxes], axis=1)
+    twice = posed & (table.image_index >= 0) & ~table.crowd
+    _, inverse, counts = np.unique(keys[twice], axis=0, return_inverse=True, return_counts=True)
+    twice[twice] = counts[inverse.ravel()] > 1
+    many_crowds = table.crowd.sum() >= MAJORITY * len(table)
+    return [
+        *table.of_people(
+            "duplicate_people",
+            twice,
+            "people have the same box in the same image as another one: one prediction can only match one of them",
+            "remove the copies",
+            among=posed,
+        ),
+        *table.of_people(
+            "crowd",
+            table.crowd,
+            "iscrowd is set: left out of training, and ignored in evaluation (all of them: AP -1)",
+            "set iscrowd to 0 for single people",
+            "error" if many_crowds else "info",
+        ),
+        *table.of_people(
+            "without_keypoints",
+            ~posed & np.isfinite(table.keypoints[:, 0, 0]),
+            "no keypoint is labelled: left out of training, ignored in evaluation",
+            "nothing, if they cannot be labelled",
+            "info",
+        ),
+    ]
+
+
+def check_anybody(table):
+    """Whether anyone is left to train on."""
+    if table.skeleton is None or trainable(table).any():
+        return []
+    message = "nobody can be trained on: training refuses the file or learns nothing, and AP is -1"
+    advice = "see the other findings; a file of boxes only (instances_*.json) has no keypoints"
+    return [Finding("nobody_usable", "error", message, advice, max(1, len(table)), max(1, len(table)))]
+
+
+def trainable(table):
+    """[N] bool: who training takes."""
+    width, height = table.person_sizes.T
+    x, y, w, h = table.boxes.T
+    inside = (w > 1) & (h > 1) & (x < width - 1) & (y < height - 1)
+    return inside & table.labelled.any(axis=1) & ~table.crowd & ~(table.area <= 0)
+
+
+def _length(values):
+    return len(values) if isinstance(values, list) else None

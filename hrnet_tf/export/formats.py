@@ -1,0 +1,14 @@
+"""What export writes, by name; imports nothing heavy, so that command lines can list it without TensorFlow."""
+
+# The files of each format.
+FILE_NAMES = {
+    "keras": ("model.keras",),
+    "saved_model": ("saved_model/1",),
+    "onnx": ("model.onnx", "keypoints.onnx"),
+    "litert": ("model_float32.tflite", "model_float16.tflite"),
+}
+INT8_FILE_NAMES = {"onnx": "model_int8.onnx", "litert": "model_int8.tflite"}
+# What training writes.
+DEFAULT_FORMATS = ("keras", "saved_model", "onnx")
+# Of the images and heatmaps of `model.onnx`.
+LAYOUTS = ("nhwc", "nchw")

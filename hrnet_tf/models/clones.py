@@ -1,0 +1,61 @@
+"""Copies of networks that compute in another precision."""
+
+import keras
+
+from hrnet_tf.models.preprocess import LAYER_NAME as NORMALIZATION
+from hrnet_tf.models.variants import PRECISIONS
+
+
+def check_precision(precision):
+    """Raises ValueError unless `precision` is in `PRECISIONS`."""
+    if precision not in PRECISIONS:
+        raise ValueError(f"`precision` must be one of {', '.join(PRECISIONS)}. Received: {precision!r}")
+
+
+def float32_layer(layer):
+    """A new stock layer of the same configuration that computes in float32, without weights yet."""
+    # A variant for training, such as training.fused's, is BatchNormalization again.
+    is_batch_norm = isinstance(layer, keras.layers.BatchNormalization)
+    layer_class = keras.layers.BatchNormalization if is_batch_norm else type(layer)
+    return layer_class.from_config(layer.get_config() | {"dtype": "float32"})
+
+
+def float32_clone(model, clone_layer=float32_layer):
+    """A float32 copy of `model` with copies of its weights; see `clone_with_weights`."""
+    return clone_with_weights(model, clone_layer)
+
+
+def clone_with_weights(model, clone_layer):
+    """A copy of `model` of other layers with copies of its weights.
+
+    Being new, it carries no optimizer, and its variables are plain ones even if those of `model`
+    are spread over devices by a distribution strategy.
+
+    Args:
+        model: Functional model of stock layers, of any dtype policy.
+        clone_layer: layer -> new layer with weights of the same shapes.
+
+    Returns:
+        An uncompiled `keras.Model`.
+    """
+    clone = keras.models.clone_model(model, clone_function=clone_layer)
+    for layer in model.layers:
+        clone.get_layer(layer.name).set_weights(layer.get_weights())
+    return clone
+
+
+def bfloat16_clone(model):
+    """A copy of `model` that stores weights and computes in bfloat16 between its first layer and its last.
+
+    Statistics of batch normalisation, where any is left, stay in float32.
+    """
+    outputs = {id(tensor) for tensor in model.outputs}
+
+    def clone_layer(layer):
+        if layer.name == NORMALIZATION or id(layer.output) in outputs:
+            return float32_layer(layer)
+        is_batch_norm = isinstance(layer, keras.layers.BatchNormalization)
+        dtype = "mixed_bfloat16" if is_batch_norm else "bfloat16"
+        return type(layer).from_config(layer.get_config() | {"dtype": dtype})
+
+    return clone_with_weights(model, clone_layer)

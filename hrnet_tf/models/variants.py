@@ -1,0 +1,64 @@
+"""The networks there are, as names and a few numbers, and what each may be told.
+
+Imports nothing heavy, so that command lines can list the names without TensorFlow.
+"""
+
+import dataclasses
+
+# Every family goes down to 1/32 and gives heatmaps of 1/4 of the input.
+SIZE_DIVISOR = 32
+HEATMAP_STRIDE = 4
+CHANNEL_ORDERS = ("rgb", "bgr")
+# Of networks for inference; and the Keras dtype policies that training takes.
+PRECISIONS = ("float32", "bfloat16")
+TRAINING_PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+
+
+@dataclasses.dataclass(frozen=True)
+class HRNet:
+    """What tells one HRNet from another; branch i has `width * 2**i` channels."""
+
+    width: int
+    num_modules: tuple[int, int, int] = (1, 4, 3)  # of stages 2, 3, 4
+    num_blocks: int = 4  # basic blocks of a branch of a module
+    layer1_blocks: int = 4
+    layer1_filters: int = 64
+
+
+HRNETS = {
+    "hrnet_w32": HRNet(width=32),
+    "hrnet_w48": HRNet(width=48),
+    # The small ones come from the authors' ImageNet repository.
+    "hrnet_w18_small_v1": HRNet(width=16, num_modules=(1, 1, 1), num_blocks=2, layer1_blocks=1, layer1_filters=32),
+    "hrnet_w18_small_v2": HRNet(width=18, num_modules=(1, 3, 2), num_blocks=2, layer1_blocks=2),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class PoseResNet:
+    """What tells one ResNet from another (He et al. 2016, table 1); layer i has blocks of `64 * 2**i` filters."""
+
+    num_blocks: tuple[int, int, int, int]
+    use_bottleneck: bool = True
+
+
+POSE_RESNETS = {
+    "pose_resnet18": PoseResNet((2, 2, 2, 2), use_bottleneck=False),
+    "pose_resnet34": PoseResNet((3, 4, 6, 3), use_bottleneck=False),
+    "pose_resnet50": PoseResNet((3, 4, 6, 3)),
+    "pose_resnet101": PoseResNet((3, 4, 23, 3)),
+    "pose_resnet152": PoseResNet((3, 8, 36, 3)),
+}
+
+MODEL_NAMES = (*HRNETS, *POSE_RESNETS)
+
+
+def check_input_size(input_size):
+    """Returns `input_size` as two integers, or raises ValueError if a network cannot take it."""
+    size = tuple(input_size)
+    if len(size) != 2 or any(int(s) != s or s < SIZE_DIVISOR or s % SIZE_DIVISOR for s in size):
+        raise ValueError(
+            f"`input_size` must be (height, width) in pixels, both positive multiples of {SIZE_DIVISOR}. "
+            f"Received: {input_size!r}"
+        )
+    return int(size[0]), int(size[1])

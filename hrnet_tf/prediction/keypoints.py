@@ -1,0 +1,137 @@
+"""Keypoints of people in images: crop, network, flip test, decoding and the way back to the image.
+
+Training, evaluation and prediction all go through here.
+
+Shape legend: B batch, H and W crop, h = H/4 and w = W/4 heatmap, N people, K keypoints.
+"""
+
+import numpy as np
+import tensorflow as tf
+
+from hrnet_tf import geometry, heatmaps
+from hrnet_tf.data.pipeline import evaluation_dataset, input_error
+from hrnet_tf.data.records import read_image
+from hrnet_tf.errors import InputError
+from hrnet_tf.prediction.runners import Runner
+from hrnet_tf.visualize import contact_sheet, draw_keypoints
+
+
+def make_predict_function(strategy, model, flip_pairs=None, use_xla=False, codec="msra", refine=None):
+    """Builds the function from crops to keypoints.
+
+    Args:
+        strategy: the tf.distribute.Strategy that the model was built under.
+        model: images [B,H,W,3] -> heatmaps [B,h,w,K], in a TensorFlow graph; or a `Runner`.
+        flip_pairs: for the flip test: the mirrored crop's heatmaps are mirrored back and averaged
+            with the crop's. None leaves it out.
+        use_xla: compile it.
+        codec: that the model was trained with, a name in `heatmaps.CODECS`.
+        refine: one of `heatmaps.REFINEMENTS`, instead of the codec's own.
+
+    Returns:
+        A tf.function: images [B,H,W,3], possibly per replica, -> [B,K,3] likewise, x and y in
+        heatmap pixels and score. With a `Runner`, a plain function that gives those of all replicas as one.
+
+    Raises:
+        ValueError: an unknown `codec`.
+    """
+    flip_shift = heatmaps.get_codec(codec).flip_shift
+    refine = refine or heatmaps.get_codec(codec).refine
+
+    def with_mirrored(images):
+        return images if flip_pairs is None else tf.concat([images, tf.reverse(images, axis=[2])], axis=0)
+
+    def locate(maps):
+        if flip_pairs is not None:
+            maps, mirrored = tf.split(maps, 2)
+            maps = 0.5 * (maps + heatmaps.flip_back(mirrored, flip_pairs, flip_shift))
+        return heatmaps.decode(maps, refine)
+
+    if isinstance(model, Runner):
+        compiled = tf.function(locate, reduce_retracing=True, jit_compile=use_xla)
+        return lambda images: compiled(model(with_mirrored(_gathered(strategy, images)).numpy()))
+
+    @tf.function(jit_compile=use_xla)
+    def predict_replica(images):
+        return locate(model(with_mirrored(images), training=False))
+
+    @tf.function
+    def predict(images):
+        return strategy.run(predict_replica, args=(images,))
+
+    return predict
+
+
+def _gathered(strategy, images):
+    """The images of all replicas in one tensor."""
+    return tf.concat(strategy.experimental_local_results(images), axis=0)
+
+
+def predict_people(predict, records, input_size, batch_size, strategy, on_bad_image=None, codec="msra"):
+    """Keypoints of everybody in `records`, each person predicted once however many replicas there are.
+
+    Args:
+        predict: of `make_predict_function`.
+        records: `PersonRecords` of N people.
+        input_size: (H, W) of the crops.
+        batch_size: people in a batch, on all replicas together.
+        strategy: the one that `predict` was made with.
+        on_bad_image: as in `evaluation_dataset`; by default an image that cannot be read ends it.
+        codec: the one that `predict` was made with.
+
+    Returns:
+        keypoints [M,K,3] float32, x and y in image pixels and score, and the `PersonRecords` of
+        these M people: all but those whose image could not be read.
+
+    Raises:
+        InputError: an image cannot be read, or none of them with `on_bad_image`.
+    """
+    keypoints = np.zeros((len(records), records.skeleton.num_keypoints, 3), np.float32)
+    found = np.zeros(len(records), bool)
+    dataset = evaluation_dataset(records, input_size, batch_size, on_bad_image, codec)
+    try:
+        for images, people in strategy.experimental_distribute_dataset(dataset):
+            results = strategy.experimental_local_results(predict(images))
+            people = np.concatenate([p.numpy() for p in strategy.experimental_local_results(people)])
+            results = np.concatenate([r.numpy() for r in results])
+            keypoints[people[people >= 0]] = results[people >= 0]
+            found[people[people >= 0]] = True
+    except tf.errors.OpError as error:
+        raise input_error(error) or error from error
+    if not found.any():
+        raise InputError("none of the images can be read")
+    keypoints[..., :2] = to_image(keypoints[..., :2], records, input_size, codec)
+    return keypoints[found], records.take(found)
+
+
+def to_image(points, records, input_size, codec="msra"):
+    """Points [N,K,2] of everybody's heatmaps, of crops of (H, W) cut as `codec` does, in image pixels."""
+    heatmap_size = tuple(s // heatmaps.HEATMAP_STRIDE for s in input_size)
+    matrices = geometry.affine_matrix(
+        *records.crops(input_size),
+        0,
+        heatmap_size,
+        inverse=True,
+        align_corners=heatmaps.get_codec(codec).align_corners,
+    )
+    return geometry.transform_points(points, matrices)
+
+
+def prediction_sheet(keypoints, records, num_images=16, columns=4, cell_size=(320, 320)):
+    """A picture of the predictions in the first images that have any.
+
+    Args:
+        keypoints: [N,K,3] in image pixels, of `records`.
+        records: `PersonRecords` of N people.
+        num_images: at most this many images.
+        columns: images in a row.
+        cell_size: (height, width) of an image in the picture.
+
+    Returns:
+        [H,W,3] uint8 RGB.
+    """
+    pictures = []
+    for index in np.unique(records.image_index)[:num_images]:
+        image = read_image(records.image_paths[index])
+        pictures.append(draw_keypoints(image, keypoints[records.image_index == index], records.skeleton))
+    return contact_sheet(pictures, min(columns, len(pictures)), cell_size)

@@ -1,0 +1,153 @@
+"""A trained network as one kind of function, whichever file or runtime it comes from.
+
+Shape legend: B batch, H and W crop, h = H/4 and w = W/4 heatmap, K keypoints.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+
+from hrnet_tf.errors import InputError
+from hrnet_tf.files import reason
+from hrnet_tf.models.clones import bfloat16_clone, check_precision
+from hrnet_tf.models.fold import fold_batch_norm
+from hrnet_tf.models.sums import subtract_convolutions
+from hrnet_tf.models.variants import HEATMAP_STRIDE
+from hrnet_tf.prediction.runners import Runner, heatmap_runner
+
+_SIGNATURE = "heatmaps"
+_SAVED_MODEL = "saved_model.pb"
+
+
+@dataclasses.dataclass(frozen=True)
+class Network:
+    """A network to predict with.
+
+    Attributes:
+        heatmaps: called in a TensorFlow graph as a Keras model is, images [B,H,W,3] uint8 RGB and
+            `training=False` -> heatmaps [B,h,w,K] float32; or a `Runner`, which does the same outside of one.
+        input_size: (H, W) of the crops in pixels.
+        num_keypoints: K.
+    """
+
+    heatmaps: Callable | Runner
+    input_size: tuple[int, int]
+    num_keypoints: int
+
+
+def load_network(path):
+    """Reads a trained network.
+
+    Args:
+        path: a `.keras`, `.onnx` or `.tflite` file, a SavedModel folder with the signature "heatmaps", or a
+            folder of versions of one, of which the highest is read.
+
+    Returns:
+        a `Network`, and the path that was read: another one for a folder of versions.
+
+    Raises:
+        InputError: none of these is there, or it cannot be loaded, or is no pose network.
+    """
+    path = _saved_version(Path(path))
+    loaders = {".keras": _load_keras, ".onnx": _load_export, ".tflite": _load_export}
+    load = _load_saved_model if path.is_dir() else loaders.get(path.suffix)
+    if load is None or not path.exists():
+        raise InputError(
+            f"a model must be an existing .keras, .onnx or .tflite file or a SavedModel folder. Received: {path}"
+        )
+    try:
+        return load(path), path
+    except InputError:
+        raise
+    except Exception as error:  # each library raises many types on a damaged file
+        raise InputError(f"model {path} cannot be loaded: {reason(error)}") from error
+
+
+def network_of(model, name="model"):
+    """The `Network` of a `keras.Model`.
+
+    Raises:
+        InputError: it is no pose network.
+    """
+    input_shape, output_shape = (getattr(model, side, None) for side in ("input_shape", "output_shape"))
+    return _checked(model, input_shape, output_shape, name)
+
+
+def for_inference(network, precision="float32"):
+    """The network as it is fastest to predict with: batch normalisation folded, in the given precision.
+
+    What TensorFlow makes of it can be called from several threads at once: see `subtract_convolutions`.
+
+    A Keras model is copied, and later changes of it do not count; what comes from another file was written as it
+    is to be run.
+
+    Args:
+        network: a `Network`.
+        precision: "float32", or "bfloat16" for computing in it between the first layer and the last.
+
+    Raises:
+        InputError: a precision other than float32 is asked of a network that is no Keras model.
+        ValueError: an unknown precision.
+    """
+    check_precision(precision)
+    if isinstance(network.heatmaps, keras.Model):
+        model = subtract_convolutions(fold_batch_norm(network.heatmaps))
+        return dataclasses.replace(network, heatmaps=bfloat16_clone(model) if precision == "bfloat16" else model)
+    if precision != "float32":
+        raise InputError(
+            f"precision {precision!r} is for .keras files: an export has the precision it was written with"
+        )
+    return network
+
+
+def _load_keras(path):
+    return network_of(keras.models.load_model(path, compile=False), f"model {path}")
+
+
+def _load_saved_model(path):
+    loaded = tf.saved_model.load(str(path))
+    if _SIGNATURE not in loaded.signatures:
+        raise InputError(f"model {path} must have the signature {_SIGNATURE!r}. Received: {list(loaded.signatures)}")
+    signature = loaded.signatures[_SIGNATURE]
+    ((name, images),) = signature.structured_input_signature[1].items()
+    output = signature.structured_outputs[_SIGNATURE]
+
+    def heatmaps(batch, training=False):
+        # A signature does not keep the variables alive: `loaded` does.
+        return loaded.signatures[_SIGNATURE](**{name: tf.cast(batch, images.dtype)})[_SIGNATURE]
+
+    return _checked(heatmaps, images.shape, output.shape, f"model {path}")
+
+
+def _load_export(path):
+    runner = heatmap_runner(path)
+    heatmap_shape = (None, *(side // HEATMAP_STRIDE for side in runner.input_size), runner.num_keypoints)
+    return _checked(runner, (None, *runner.input_size, 3), heatmap_shape, f"model {path}")
+
+
+def _saved_version(path):
+    """The highest numbered folder in `path` where that is a folder of versions, as TensorFlow Serving has them."""
+    if not path.is_dir() or (path / _SAVED_MODEL).is_file():
+        return path
+    versions = [entry for entry in path.iterdir() if entry.name.isdecimal() and (entry / _SAVED_MODEL).is_file()]
+    if not versions:
+        raise InputError(f"folder {path} is no SavedModel: it has neither {_SAVED_MODEL} nor numbered versions of one")
+    return max(versions, key=lambda version: int(version.name))
+
+
+def _checked(heatmaps, input_shape, output_shape, name):
+    """The `Network` of a function with these shapes, or InputError if they are not a pose network's."""
+    shapes = [list(shape) if shape is not None else [] for shape in (input_shape, output_shape)]
+    (_, *input_size, channels), (_, *heatmap_size, num_keypoints) = (
+        shape if len(shape) == 4 else [None] * 4 for shape in shapes
+    )
+    known = all(isinstance(length, int) for length in (*input_size, num_keypoints))
+    if not known or channels != 3 or heatmap_size != [length // HEATMAP_STRIDE for length in input_size]:
+        raise InputError(
+            f"{name} is not a pose network (images [B,H,W,3] to heatmaps [B,H/{HEATMAP_STRIDE},W/{HEATMAP_STRIDE},K]). "
+            f"Received: {shapes[0]} to {shapes[1]}"
+        )
+    return Network(heatmaps, tuple(input_size), num_keypoints)

@@ -1,0 +1,129 @@
+"""Exported files as functions from crops to heatmaps.
+
+Shape legend: B batch, H and W crop, h = H/4 and w = W/4 heatmap, K keypoints.
+"""
+
+import dataclasses
+import threading
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from hrnet_tf.errors import InputError
+from hrnet_tf.files import reason
+
+
+@dataclasses.dataclass(frozen=True)
+class Runner:
+    """An exported network, called with crops [B,H,W,3] uint8 RGB, for any B: -> heatmaps [B,h,w,K] float32, in numpy.
+
+    It may be called from several threads at once.
+
+    Attributes:
+        run: does it.
+        input_size: (H, W).
+        num_keypoints: K.
+    """
+
+    run: Callable
+    input_size: tuple[int, int]
+    num_keypoints: int
+
+    def __call__(self, crops):
+        return self.run(crops)
+
+
+def heatmap_runner(path):
+    """Loads an exported file to run it.
+
+    Args:
+        path: a `.keras` file, a SavedModel folder of `export_saved_model`, an `.onnx` file of `export_onnx` or
+            `quantize_onnx`, or a `.tflite` file of `export_litert`.
+
+    Returns:
+        a `Runner`.
+
+    Raises:
+        InputError: it is none of these, cannot be loaded or does not give heatmaps.
+    """
+    loaders = {".keras": _keras_runner, ".onnx": _onnx_runner, ".tflite": _litert_runner}
+    load = _saved_model_runner if Path(path).is_dir() else loaders.get(Path(path).suffix)
+    if load is None or not Path(path).exists():
+        raise InputError(
+            f"an export to run must be an existing .keras, .onnx or .tflite file or a SavedModel. Received: {path}"
+        )
+    try:
+        run, input_shape, output_shape = load(str(path))
+    except Exception as error:  # each library raises many types on a damaged file
+        raise InputError(f"{path} cannot be loaded: {reason(error)}") from error
+    if len(input_shape) != 4 or input_shape[3] != 3 or len(output_shape) != 4:
+        raise InputError(
+            f"{path} must take images [B,H,W,3] and give heatmaps [B,h,w,K]. Received: {input_shape}, {output_shape}"
+        )
+    return Runner(run, tuple(input_shape[1:3]), output_shape[3])
+
+
+def _keras_runner(path):
+    """The function of a Keras file, and the shapes of its input and output."""
+    model = keras.models.load_model(path, compile=False)
+    return lambda crops: model(crops, training=False).numpy(), model.input_shape, model.output_shape
+
+
+def _saved_model_runner(path):
+    """The function of a SavedModel's signature "heatmaps", and the shapes of its input and output."""
+    loaded = tf.saved_model.load(path)
+    signature = loaded.signatures["heatmaps"]
+    _, inputs = signature.structured_input_signature
+    output = signature.structured_outputs["heatmaps"]
+
+    def run(crops):
+        # A signature does not keep the variables alive: `loaded` does.
+        return loaded.signatures["heatmaps"](images=tf.constant(crops))["heatmaps"].numpy()
+
+    return run, inputs["images"].shape, output.shape
+
+
+def _onnx_runner(path):
+    """The function of an ONNX file of either layout, and the shapes of its input and output in NHWC."""
+    import onnxruntime  # for files of its own alone
+
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    (images,), (heatmaps,) = session.get_inputs(), session.get_outputs()
+    if len(images.shape) != 4 or images.shape[1] != 3:
+
+        def run(crops):
+            return session.run([heatmaps.name], {images.name: crops.astype(np.float32)})[0]
+
+        return run, images.shape, heatmaps.shape
+
+    def run_channels_first(crops):
+        (maps,) = session.run([heatmaps.name], {images.name: crops.transpose(0, 3, 1, 2).astype(np.float32)})
+        return maps.transpose(0, 2, 3, 1)
+
+    return run_channels_first, *([shape[axis] for axis in (0, 2, 3, 1)] for shape in (images.shape, heatmaps.shape))
+
+
+def _litert_runner(path):
+    """The function of a LiteRT file, and the shapes of its input and output."""
+    with warnings.catch_warnings():
+        # TensorFlow announces that its interpreter moves to the package ai_edge_litert; the two are alike.
+        warnings.filterwarnings("ignore", message=".*tf.lite.Interpreter is deprecated", category=UserWarning)
+        interpreter = tf.lite.Interpreter(path)
+    interpreter.allocate_tensors()
+    (images,), (heatmaps,) = interpreter.get_input_details(), interpreter.get_output_details()
+    in_use = threading.Lock()  # an interpreter holds the tensors of one call
+
+    def run(crops):
+        with in_use:
+            if tuple(interpreter.get_input_details()[0]["shape"]) != crops.shape:
+                interpreter.resize_tensor_input(images["index"], crops.shape)
+                interpreter.allocate_tensors()
+            interpreter.set_tensor(images["index"], crops.astype(images["dtype"]))
+            interpreter.invoke()
+            return interpreter.get_tensor(heatmaps["index"])
+
+    return run, images["shape"].tolist(), heatmaps["shape"].tolist()

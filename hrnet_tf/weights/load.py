@@ -1,0 +1,193 @@
+"""PyTorch weight files into models: the official ones, MMPose's, and ImageNet classifiers to start training from.
+
+Names are those of leoxiaobin/deep-high-resolution-net.pytorch; HRNet/HRNet-Image-Classification, timm
+and torchvision use the same for what they share. MMPose has them behind "backbone." and "head."
+("keypoint_head." before its 1.0).
+"""
+
+import dataclasses
+import re
+import warnings
+from collections import Counter
+
+from hrnet_tf.errors import InputError
+from hrnet_tf.models.preprocess import is_bgr
+from hrnet_tf.weights.containers import read_arrays
+from hrnet_tf.weights.state_dict import match_state_dict
+
+OFFICIAL, MMPOSE, IMAGENET = "official", "MMPose", "ImageNet classifier"
+_DATA_PARALLEL = "module."
+_MMPOSE_BACKBONE = "backbone."
+_MMPOSE_HEAD = re.compile(r"(?:keypoint_)?head\.((?:final_layer|deconv_layers)\..*)")
+_HEAD = ("final_layer.weight", "final_layer.bias")
+_DECONV = "deconv_layers."
+# What only classifiers have: their heads, and the outputs that the last fusion of a pose network leaves out.
+_CLASSIFIER_HEAD = ("incre_modules.", "downsamp_modules.", "final_layer.0.", "final_layer.1.", "classifier.", "fc.")
+_UNUSED_FUSION = re.compile(r"stage4\.\d+\.fuse_layers\.[123]\.")
+
+
+@dataclasses.dataclass(frozen=True)
+class Checkpoint:
+    """The weights of a file under their official names."""
+
+    state_dict: dict  # name -> array in PyTorch layout
+    dialect: str  # OFFICIAL, MMPOSE or IMAGENET
+    container: str
+
+    @property
+    def num_keypoints(self):
+        """K of a pose network, or None."""
+        head = self.state_dict.get(_HEAD[0])
+        return head.shape[0] if head is not None and head.ndim == 4 else None
+
+    @property
+    def is_bgr(self):
+        """Whether the network was trained on BGR, as far as is known: the official pose_resnets were."""
+        return self.dialect == OFFICIAL and any(name.startswith(_DECONV) for name in self.state_dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class LoadReport:
+    """What became of the entries of a weight file, by name. BatchNorm's counters are in none of the lists."""
+
+    dialect: str
+    container: str
+    taken: list
+    not_taken: list  # in the file, but not in the model or of another size
+    kept_fresh: list  # weights of the model that stayed as they were
+
+    def __str__(self):
+        lines = [f"{self.dialect} weights ({self.container}): {len(self.taken)} tensors taken ({_summary(self.taken)})"]
+        for title, names in (("not taken", self.not_taken), ("kept fresh", self.kept_fresh)):
+            if names:
+                lines.append(f"{len(names)} {title} ({_summary(names)})")
+        return "\n".join(lines)
+
+
+def read_checkpoint(path):
+    """Reads the weights in a file; which dialect they are in is told from their names.
+
+    Args:
+        path: `.pth` of either container, bare, with DataParallel's prefix or inside a training
+            checkpoint, or `.safetensors`. Nothing in it is executed.
+
+    Returns:
+        A `Checkpoint`.
+
+    Raises:
+        InputError: the file cannot be read, is damaged, or holds no weights.
+    """
+    arrays, container = read_arrays(path)
+    if all(name.startswith(_DATA_PARALLEL) for name in arrays):
+        arrays = {name.removeprefix(_DATA_PARALLEL): array for name, array in arrays.items()}
+    if any(name.startswith(_MMPOSE_BACKBONE) for name in arrays):
+        return Checkpoint(_from_mmpose(arrays), MMPOSE, container)
+    is_classifier = any(name.startswith(_CLASSIFIER_HEAD) for name in arrays)
+    return Checkpoint(arrays, IMAGENET if is_classifier else OFFICIAL, container)
+
+
+def load_pytorch_weights(model, path, partial=False):
+    """Sets every weight of `model` from a PyTorch file, or none of them.
+
+    Args:
+        model: a model of `build_model`; of channel_order "bgr" for the published pose_resnets.
+        path: as in `read_checkpoint`.
+        partial: leave out the final layer if it is for another number of keypoints. All else must fit.
+
+    Returns:
+        A `LoadReport`.
+
+    Raises:
+        InputError: as `read_checkpoint`, or weights missing, unexpected, of another shape or not finite;
+            all of them are listed, and the model is left as it was.
+    """
+    checkpoint = read_checkpoint(path)
+    match = match_state_dict(model, checkpoint.state_dict)
+    has_other_head = _has_other_head(model, checkpoint.state_dict)
+    not_taken, kept_fresh = match.leave_out(lambda name: partial and has_other_head and name in _HEAD)
+    hint = ""
+    if checkpoint.dialect == IMAGENET:
+        hint = "; ImageNet weights can only initialise training (initialize_from)"
+    elif has_other_head and not partial:
+        hint = "; partial=True leaves out a head for other keypoints"
+    _assign(model, path, checkpoint, match, hint)
+    _warn_of_bgr(model, path, checkpoint)
+    return LoadReport(checkpoint.dialect, checkpoint.container, list(match.values), not_taken, kept_fresh)
+
+
+def initialize_from(model, path):
+    """Starts a model from weights of another task: an ImageNet classifier, or a pose network of other keypoints.
+
+    Every weight of the stem and of the stages must be in the file. Heads of classifiers are not taken,
+    and weights that such files have nothing for (the final layer, and a pose_resnet's transposed
+    convolutions) stay as they are. So does the final layer if it is for another number of keypoints.
+
+    Args:
+        model: a model of `build_model`.
+        path: as in `read_checkpoint`, with names of the official repositories, timm, torchvision or MMPose.
+
+    Returns:
+        A `LoadReport`.
+
+    Raises:
+        InputError: as `load_pytorch_weights`.
+    """
+    checkpoint = read_checkpoint(path)
+    state_dict = checkpoint.state_dict
+    match = match_state_dict(model, state_dict)
+    keep_head = _has_other_head(model, state_dict) or not any(name in state_dict for name in _HEAD)
+    keep_deconv = not any(name.startswith(_DECONV) for name in state_dict)
+    unexpected = set(match.unexpected)
+
+    def is_left_out(name):
+        if name in unexpected:
+            return name.startswith(_CLASSIFIER_HEAD) or _UNUSED_FUSION.match(name) is not None
+        return (keep_head and name in _HEAD) or (keep_deconv and name.startswith(_DECONV))
+
+    not_taken, kept_fresh = match.leave_out(is_left_out)
+    _assign(model, path, checkpoint, match)
+    _warn_of_bgr(model, path, checkpoint)
+    return LoadReport(checkpoint.dialect, checkpoint.container, list(match.values), not_taken, kept_fresh)
+
+
+def _from_mmpose(arrays):
+    """Official names for MMPose's. What has none keeps its own, and is not expected in any model."""
+    state_dict = {}
+    for name, array in arrays.items():
+        in_head = _MMPOSE_HEAD.fullmatch(name)
+        official = in_head[1] if in_head else name.removeprefix(_MMPOSE_BACKBONE)
+        state_dict[name if official in state_dict else official] = array
+    return state_dict
+
+
+def _has_other_head(model, state_dict):
+    """Whether the final layer differs from the model's in the number of keypoints alone."""
+    weight, bias = (state_dict.get(name) for name in _HEAD)
+    if weight is None or bias is None:
+        return False
+    height, width, channels, num_keypoints = model.get_layer("final_layer").kernel.shape
+    fits = weight.shape[1:] == (channels, height, width) and bias.shape == weight.shape[:1]
+    return fits and weight.shape[0] != num_keypoints
+
+
+def _assign(model, path, checkpoint, match, hint=""):
+    problems = match.problems()
+    if problems:
+        raise InputError(
+            f"{path} ({checkpoint.dialect} weights) does not fit the model {model.name!r}. {problems}{hint}"
+        )
+    match.assign()
+
+
+def _warn_of_bgr(model, path, checkpoint):
+    if checkpoint.is_bgr and not is_bgr(model):
+        warnings.warn(
+            f"{path}: the published pose_resnet weights were trained on BGR; build the model with channel_order='bgr'",
+            stacklevel=3,
+        )
+
+
+def _summary(names):
+    """How many names there are of each part of the network."""
+    counts = Counter(name.split(".")[0] for name in names)
+    return ", ".join(f"{part} {count}" for part, count in counts.items())
