@@ -35,7 +35,7 @@ CODECS = {
 }
 
 
-def get_codec(name):
+def get_codec(name: str) -> Codec:
     """The `Codec` of a name in `CODECS`, or ValueError."""
     if name not in CODECS:
         raise ValueError(f"`codec` must be one of {', '.join(CODECS)}. Received: {name!r}")

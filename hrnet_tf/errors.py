@@ -14,7 +14,7 @@ class InputError(ValueError):
     """
 
 
-def shown(value):
+def shown(value: object) -> str:
     """A value that was received, for an error: in one line, and cut where it is long or deep."""
     text = reprlib.repr(value)
     return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}..."

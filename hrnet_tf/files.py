@@ -5,26 +5,31 @@ import json
 import os
 import sys
 import tempfile
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import scipy.io
 
 from hrnet_tf.errors import InputError, shown
 
+# What names a file or folder.
+PathLike = str | os.PathLike[str]
+
 # What numbers of a file may be at most: coordinates in pixels, areas in square pixels. More is a damaged file.
 MAX_COORDINATE = 1e6
 MAX_AREA = 1e12
 
 
-def read_json(path):
+def read_json(path: PathLike) -> Any:
     """Parses a JSON file, leaving out "segmentation", which is most of a COCO file and never used.
 
     Raises:
         InputError: the file cannot be read or is not JSON.
     """
 
-    def without_segmentation(item):
+    def without_segmentation(item: dict[str, Any]) -> dict[str, Any]:
         item.pop("segmentation", None)
         return item
 
@@ -37,7 +42,7 @@ def read_json(path):
         raise InputError(f"{path} is not valid JSON: {error}") from error
 
 
-def read_mat(path, names, **options):
+def read_mat(path: PathLike, names: Iterable[str], **options: Any) -> dict[str, Any]:
     """The variables `names`, as far as there are any, of a MATLAB file, by name; `options` are `scipy.io.loadmat`'s.
 
     Raises:
@@ -49,7 +54,7 @@ def read_mat(path, names, **options):
         raise InputError(f"cannot read {os.fspath(path)} as a MATLAB file: {reason(error)}") from error
 
 
-def json_numbers(values, count, limit=MAX_COORDINATE):
+def json_numbers(values: object, count: int, limit: float = MAX_COORDINATE) -> np.ndarray:
     """An array [count] float64 of a list of numbers that a JSON file held.
 
     Raises:
@@ -63,7 +68,7 @@ def json_numbers(values, count, limit=MAX_COORDINATE):
 
 
 @contextlib.contextmanager
-def replacing(path):
+def replacing(path: PathLike) -> Iterator[Path]:
     """Yields a path to write to, which takes the place of `path` once the block has ended well.
 
     The yielded path has the name of `path` and lies in a temporary folder beside it, so on the same
@@ -92,7 +97,7 @@ def replacing(path):
         raise InputError(f"cannot write {path}: {reason(error)}") from error
 
 
-def _move(temporary, path, workspace):
+def _move(temporary: Path, path: Path, workspace: str) -> None:
     """Renames `temporary` to `path`.
 
     Only an empty folder can be renamed over, so an old folder first steps aside into `workspace`,
@@ -110,13 +115,13 @@ def _move(temporary, path, workspace):
         raise
 
 
-def _is_failure_to_write(error):
+def _is_failure_to_write(error: Exception) -> bool:
     # TensorFlow's errors can only come from a TensorFlow that is imported already.
     tensorflow = sys.modules.get("tensorflow")
     return isinstance(error, OSError) or (tensorflow is not None and isinstance(error, tensorflow.errors.OpError))
 
 
-def reason(error):
+def reason(error: BaseException) -> str:
     """What went wrong, in one line."""
     text = getattr(error, "strerror", None) or getattr(error, "message", None) or str(error)
     return text.strip().splitlines()[0] if text.strip() else type(error).__name__

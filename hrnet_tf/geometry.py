@@ -8,12 +8,15 @@ The convention is that of the reference implementation of the CVPR 2019 paper.
 
 import cv2
 import numpy as np
+from numpy.typing import ArrayLike
 
 # A box is this much larger than the person that it holds, so that the crop shows some surroundings.
 BOX_PADDING = 1.25
 
 
-def box_to_center_size(boxes_xywh, aspect_ratio, padding=BOX_PADDING):
+def box_to_center_size(
+    boxes_xywh: ArrayLike, aspect_ratio: float, padding: float = BOX_PADDING
+) -> tuple[np.ndarray, np.ndarray]:
     """Centres and sizes of the crops that show the given boxes.
 
     The shorter side (relative to `aspect_ratio`) is widened, then both are multiplied by `padding`.
@@ -33,7 +36,14 @@ def box_to_center_size(boxes_xywh, aspect_ratio, padding=BOX_PADDING):
     return center.astype(np.float32), size.astype(np.float32)
 
 
-def affine_matrix(center, size, rotation_deg, output_size, inverse=False, align_corners=False):
+def affine_matrix(
+    center: ArrayLike,
+    size: ArrayLike,
+    rotation_deg: ArrayLike,
+    output_size: tuple[int, int],
+    inverse: bool = False,
+    align_corners: bool = False,
+) -> np.ndarray:
     """Matrices from image pixels to crop pixels, or back.
 
     The scale follows from the widths alone; the middle of the crop is (w/2, h/2). With a positive
@@ -72,25 +82,25 @@ def affine_matrix(center, size, rotation_deg, output_size, inverse=False, align_
     return np.concatenate([linear, offset[..., None]], -1).astype(np.float32)
 
 
-def mirror_matrix(image_width):
+def mirror_matrix(image_width: int) -> np.ndarray:
     """[2,3] matrix that mirrors an image: x becomes image_width - 1 - x."""
     return np.array([[-1, 0, image_width - 1], [0, 1, 0]], np.float32)
 
 
-def compose(second, first):
+def compose(second: np.ndarray, first: np.ndarray) -> np.ndarray:
     """The matrices [...,2,3] that apply `first` [...,2,3], then `second` [...,2,3]."""
     last_row = np.broadcast_to(np.array([0, 0, 1], first.dtype), (*first.shape[:-2], 1, 3))
     return second @ np.concatenate([first, last_row], axis=-2)
 
 
-def transform_points(points, matrix):
+def transform_points(points: np.ndarray, matrix: ArrayLike) -> np.ndarray:
     """Applies matrices [...,2,3] to points [...,K,2] (x, y); float32."""
     matrix = np.asarray(matrix, np.float64)
     points = np.einsum("...ij,...kj->...ki", matrix[..., :2], points) + matrix[..., None, :, 2]
     return points.astype(np.float32)
 
 
-def warp(image, matrix, output_size):
+def warp(image: np.ndarray, matrix: ArrayLike, output_size: tuple[int, int]) -> np.ndarray:
     """Resamples an image bilinearly, black beyond its border.
 
     Args:

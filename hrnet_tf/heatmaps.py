@@ -6,6 +6,8 @@ tf.data pipeline, in a compiled step and inside an exported model.
 Shape legend: B batch, H and W crop, h = H/4 and w = W/4 heatmap, K keypoints.
 """
 
+from collections.abc import Iterable
+
 import numpy as np
 import tensorflow as tf
 
@@ -22,15 +24,22 @@ _HEIGHT_PER_SIGMA = 32
 _PATCH_RADIUS = 2
 
 
-def crop_pixels(input_size, codec="msra"):
+def crop_pixels(input_size: tuple[int, int], codec: str = "msra") -> tuple[float, float]:
     """(x, y) crop pixels from one heatmap pixel to the next, for crops of (H, W)."""
     height, width = input_size
     if get_codec(codec).align_corners:
-        return tuple((size - 1) / (size // HEATMAP_STRIDE - 1) for size in (width, height))
+        x, y = ((size - 1) / (size // HEATMAP_STRIDE - 1) for size in (width, height))
+        return x, y
     return HEATMAP_STRIDE, HEATMAP_STRIDE
 
 
-def encode(keypoints, visible, input_size, sigma, codec="msra"):
+def encode(
+    keypoints: tf.Tensor | np.ndarray,
+    visible: tf.Tensor | np.ndarray,
+    input_size: tuple[int, int],
+    sigma: float,
+    codec: str = "msra",
+) -> tuple[tf.Tensor, tf.Tensor]:
     """Gaussian heatmaps of keypoints, with a peak of 1.
 
     "msra" is the reference's encoding: the peak is at the heatmap pixel nearest the keypoint
@@ -76,7 +85,7 @@ def encode(keypoints, visible, input_size, sigma, codec="msra"):
     return rows[:, :, None, :] * columns[:, None, :, :], target_weight
 
 
-def decode(heatmaps, refine="quarter", sigma=None):
+def decode(heatmaps: tf.Tensor | np.ndarray, refine: str = "quarter", sigma: float | None = None) -> tf.Tensor:
     """Keypoints of the heatmaps' maxima.
 
     Args:
@@ -194,7 +203,7 @@ def _taylor_step(patch, refine):
     return tf.cast(step, tf.float32)
 
 
-def flip_back(heatmaps, flip_pairs, shift=True):
+def flip_back(heatmaps: tf.Tensor | np.ndarray, flip_pairs: Iterable[tuple[int, int]], shift: bool = True) -> tf.Tensor:
     """Heatmaps of a mirrored crop in the frame of the crop itself.
 
     Args:
@@ -217,7 +226,9 @@ def flip_back(heatmaps, flip_pairs, shift=True):
     return tf.transpose(tf.reshape(flat, [-1, width, num_keypoints, height]), [0, 3, 1, 2])
 
 
-def pck(heatmaps_true, heatmaps_pred, threshold=0.5):
+def pck(
+    heatmaps_true: tf.Tensor | np.ndarray, heatmaps_pred: tf.Tensor | np.ndarray, threshold: float = 0.5
+) -> tuple[tf.Tensor, tf.Tensor]:
     """Share of keypoints predicted within 5 % of the heatmap's size: the "accuracy" printed in training.
 
     A keypoint counts if its true maximum lies beyond the first two rows and columns; its distance is

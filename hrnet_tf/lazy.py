@@ -1,11 +1,11 @@
 """Packages whose names are imported when somebody asks for them: TensorFlow takes seconds to import."""
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 
-def lazy_attributes(package: str, homes: dict[str, tuple[str, ...]]) -> Callable[[str], Any]:
+def lazy_attributes(package: str, homes: Mapping[str, tuple[str, ...]]) -> Callable[[str], Any]:
     """The `__getattr__` (PEP 562) of a package that has its modules, and names of these, without importing them first.
 
     Args:

@@ -3,10 +3,15 @@
 Shape legend: B batch, h and w heatmap, K keypoints.
 """
 
+from typing import Any
+
 from keras import ops
 
+# Of the backend that Keras runs on.
+Tensor = Any
 
-def _keypoint_errors(heatmaps_true, heatmaps_pred, target_weight):
+
+def _keypoint_errors(heatmaps_true: Tensor, heatmaps_pred: Tensor, target_weight: Tensor) -> Tensor:
     """[B,K] half the mean squared error of each heatmap. The weight multiplies both maps and so counts squared."""
     squared = ops.square(heatmaps_pred - heatmaps_true)
     return 0.5 * ops.mean(squared, axis=(1, 2)) * ops.square(target_weight)
@@ -18,7 +23,7 @@ class KeypointMSE:
     Keypoints of weight 0 add nothing but stay in the denominator.
     """
 
-    def __call__(self, heatmaps_true, heatmaps_pred, target_weight):
+    def __call__(self, heatmaps_true: Tensor, heatmaps_pred: Tensor, target_weight: Tensor) -> Tensor:
         """Args: heatmaps [B,h,w,K] twice, target_weight [B,K]. Returns a scalar."""
         return ops.mean(_keypoint_errors(heatmaps_true, heatmaps_pred, target_weight))
 
@@ -29,10 +34,10 @@ class KeypointOHKM:
     Chen et al., "Cascaded Pyramid Network for Multi-Person Pose Estimation", CVPR 2018.
     """
 
-    def __init__(self, top_k=8):
+    def __init__(self, top_k: int = 8):
         self.top_k = top_k
 
-    def __call__(self, heatmaps_true, heatmaps_pred, target_weight):
+    def __call__(self, heatmaps_true: Tensor, heatmaps_pred: Tensor, target_weight: Tensor) -> Tensor:
         """Args: heatmaps [B,h,w,K] twice, target_weight [B,K]. Returns a scalar."""
         errors = _keypoint_errors(heatmaps_true, heatmaps_pred, target_weight)
         worst, _ = ops.top_k(errors, self.top_k, sorted=False)

@@ -14,13 +14,14 @@ import math
 import shutil
 import zipfile
 from pathlib import Path
+from typing import Any, Self
 
 import keras
 import tensorflow as tf
 
 from hrnet_tf.codecs import REFINEMENTS, get_codec
 from hrnet_tf.errors import InputError, shown
-from hrnet_tf.files import MAX_COORDINATE, json_numbers, reason, replacing
+from hrnet_tf.files import MAX_COORDINATE, PathLike, json_numbers, reason, replacing
 from hrnet_tf.skeletons import COCO, Skeleton
 from hrnet_tf.version import __version__
 
@@ -52,17 +53,17 @@ class ModelCard:
     refine: str | None = None
     metrics: dict[str, float] | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         get_codec(self.codec)
         if self.refine is not None and self.refine not in REFINEMENTS:
             raise ValueError(f"`refine` must be one of {', '.join(REFINEMENTS)}. Received: {self.refine!r}")
 
     @property
-    def decoding(self):
+    def decoding(self) -> str:
         """The refinement that decodes the heatmaps: `refine`, or else the codec's own."""
         return self.refine or get_codec(self.codec).refine
 
-    def to_json(self):
+    def to_json(self) -> dict[str, Any]:
         """The card as a dict for JSON, with the versions of what wrote it."""
         fields = dataclasses.asdict(self)
         if self.metrics is not None:
@@ -71,7 +72,7 @@ class ModelCard:
         return fields | {"versions": versions}
 
     @classmethod
-    def from_json(cls, content):
+    def from_json(cls, content: dict[str, Any]) -> Self:
         """The card of a dict that `to_json` gave; entries of other names are left out.
 
         Raises:
@@ -93,7 +94,7 @@ class ModelCard:
             raise InputError(f"a model card cannot be used: {reason(error)}") from error
 
 
-def default_card(model):
+def default_card(model: keras.Model) -> ModelCard:
     """The card of a network that came without one: with 17 keypoints it is taken for one trained on COCO.
 
     Raises:
@@ -108,7 +109,7 @@ def default_card(model):
     return ModelCard(model.name, tuple(model.input_shape[1:3]), COCO)
 
 
-def write_card(path, card):
+def write_card(path: PathLike, card: ModelCard) -> None:
     """Puts `card` in or beside the artefact `path`, in place of one that it has.
 
     Raises:
@@ -134,7 +135,7 @@ def write_card(path, card):
                 onnx.save(model, temporary)
 
 
-def read_card(path):
+def read_card(path: PathLike) -> ModelCard | None:
     """The card of the artefact `path`, or None if it has none.
 
     Raises:
@@ -154,7 +155,7 @@ def read_card(path):
         raise InputError(f"{path}: {error}") from error
 
 
-def _kind(path):
+def _kind(path: Path) -> str:
     if path.is_dir():
         return "folder"
     if path.suffix not in (".keras", ".onnx", ".tflite") or not path.is_file():
@@ -178,11 +179,11 @@ def _read_text(path):
             return _metadata(onnx.load(path, load_external_data=False)).get(METADATA_KEY)
 
 
-def _text_if_any(path):
+def _text_if_any(path: Path) -> str | None:
     return path.read_text(encoding="utf-8") if path.is_file() else None
 
 
-def _write_text(path, text):
+def _write_text(path: Path, text: str) -> None:
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
@@ -197,7 +198,7 @@ def _rewrite_zip(source, target, text):
         new.writestr(FILE_NAME, text)
 
 
-def _metadata(onnx_model):
+def _metadata(onnx_model: Any) -> dict[str, str]:
     return {entry.key: entry.value for entry in onnx_model.metadata_props}
 
 

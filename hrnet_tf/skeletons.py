@@ -5,6 +5,9 @@ annotation file (`skeleton_from_category`), so that no code is needed for it.
 """
 
 import dataclasses
+import os
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from hrnet_tf.errors import InputError, shown
 
@@ -38,11 +41,11 @@ class Skeleton:
     upper_body: tuple[int, ...]
 
     @property
-    def num_keypoints(self):
+    def num_keypoints(self) -> int:
         return len(self.names)
 
 
-def flip_order(flip_pairs, num_keypoints):
+def flip_order(flip_pairs: Iterable[tuple[int, int]], num_keypoints: int) -> list[int]:
     """K indices: keypoint k of a mirrored image is keypoint `flip_order[k]` of the original."""
     order = list(range(num_keypoints))
     for left, right in flip_pairs:
@@ -90,7 +93,7 @@ MPII = Skeleton(
 )
 
 
-def mirrored_name(name):
+def mirrored_name(name: str) -> str | None:
     """The name with left and right exchanged, or None where it has no side."""
     for one, other in (("left", "right"), ("Left", "Right"), ("LEFT", "RIGHT")):
         if one in name:
@@ -105,7 +108,9 @@ def mirrored_name(name):
     return None
 
 
-def keypoint_category(categories, source="annotation file"):
+def keypoint_category(
+    categories: Sequence[dict[str, Any]], source: str | os.PathLike[str] = "annotation file"
+) -> dict[str, Any]:
     """The keypoint set of an annotation file: the first of its `categories` (dicts) that lists keypoint names.
 
     Raises:
@@ -122,7 +127,7 @@ def keypoint_category(categories, source="annotation file"):
     )
 
 
-def skeleton_from_category(category, source="annotation file"):
+def skeleton_from_category(category: dict[str, Any], source: str | os.PathLike[str] = "annotation file") -> Skeleton:
     """Builds the skeleton of one entry of `categories` in a COCO-format annotation file.
 
     Flip pairs are found by name (`left_wrist` and `right_wrist`, `l_wrist` and `r_wrist`).

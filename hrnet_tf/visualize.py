@@ -1,12 +1,15 @@
 """Pictures of keypoints and heatmaps, and writing them to files. Images are [H, W, 3] uint8 RGB."""
 
 import pathlib
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
+from numpy.typing import ArrayLike
 
 from hrnet_tf.errors import InputError
-from hrnet_tf.files import replacing
+from hrnet_tf.files import PathLike, replacing
+from hrnet_tf.skeletons import Skeleton
 
 # RGB; apart in hue and lightness, so that colour-blind readers can tell the sides of the body.
 LEFT_COLOR = (255, 149, 0)
@@ -35,7 +38,9 @@ CAPTION_SCALE = 0.45
 CAPTION_HEIGHT = 22
 
 
-def draw_keypoints(image, keypoints, skeleton, score_threshold=0.2):
+def draw_keypoints(
+    image: np.ndarray, keypoints: ArrayLike, skeleton: Skeleton, score_threshold: float = 0.2
+) -> np.ndarray:
     """Draws people's limbs and keypoints over an image: left orange, right blue, centre green.
 
     Sides are the person's own. Lines are as wide as suits the person's extent in the image.
@@ -67,7 +72,7 @@ def draw_keypoints(image, keypoints, skeleton, score_threshold=0.2):
     return canvas
 
 
-def draw_boxes(image, boxes_xywh):
+def draw_boxes(image: np.ndarray, boxes_xywh: ArrayLike) -> np.ndarray:
     """Draws the outlines of boxes over an image, in white within dark.
 
     Args:
@@ -94,7 +99,7 @@ def draw_boxes(image, boxes_xywh):
     return canvas
 
 
-def draw_heatmaps(image, heatmaps):
+def draw_heatmaps(image: np.ndarray, heatmaps: ArrayLike) -> np.ndarray:
     """Lays the maximum over keypoints of one person's heatmaps over the image they were computed from.
 
     Colours are absolute: dark blue is 0 and dark red 1, the peak of a training target.
@@ -120,10 +125,16 @@ def draw_heatmaps(image, heatmaps):
     heat = heat.clip(0, 1)
     colors = cv2.cvtColor(cv2.applyColorMap(np.uint8(255 * heat), cv2.COLORMAP_TURBO), cv2.COLOR_BGR2RGB)
     opacity = 0.35 + 0.4 * heat[..., None]
-    return np.uint8((1 - opacity) * image + opacity * colors + 0.5)
+    return ((1 - opacity) * image + opacity * colors + 0.5).astype(np.uint8)
 
 
-def contact_sheet(images, columns, cell_size, titles=None, margin=8):
+def contact_sheet(
+    images: Sequence[np.ndarray],
+    columns: int,
+    cell_size: tuple[int, int],
+    titles: Sequence[str] | None = None,
+    margin: int = 8,
+) -> np.ndarray:
     """Arranges images in a grid, each shrunk or enlarged to fit its cell, in reading order.
 
     Args:
@@ -160,7 +171,7 @@ def contact_sheet(images, columns, cell_size, titles=None, margin=8):
     return sheet
 
 
-def write_image(path, image):
+def write_image(path: PathLike, image: np.ndarray) -> None:
     """Writes an image in the format of the path's suffix; a file of that name is always whole.
 
     Args:

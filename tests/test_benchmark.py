@@ -18,7 +18,7 @@ def benchmark(*arguments):
 
 def test_operations_are_counted_from_the_model(monkeypatch):
     monkeypatch.syspath_prepend(TOOLS)
-    from networks import count_flops
+    from benchmark.networks import count_flops
 
     images = keras.Input((64, 48, 3))
     x = keras.layers.Conv2D(8, 3, strides=2, padding="same")(images)  # 3*3*3*8 products at each of 32x24 places

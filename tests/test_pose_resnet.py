@@ -6,9 +6,9 @@ import numpy as np
 import onnx
 import pytest
 import seeded
-from absl import flags
 
 from hrnet_tf import build_model, export, load_state_dict
+from hrnet_tf.cli import flagfiles
 from hrnet_tf.models.variants import MODEL_NAMES
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -137,7 +137,7 @@ def test_onnx_equals_the_model_in_few_operations(tmp_path):
 
 def flags_of(config):
     """{flag: value} of a configuration, the files that it names included; of two values the later counts."""
-    arguments = flags.FlagValues().read_flags_from_files([f"--flagfile=configs/{config}"])
+    arguments = flagfiles.expand([f"--flagfile={config}"])
     return dict(argument.removeprefix("--").partition("=")[::2] for argument in arguments)
 
 
@@ -148,8 +148,7 @@ def test_configs_cover_every_network_at_both_sizes():
 
 
 @pytest.mark.parametrize("config", CONFIGS)
-def test_configs_are_the_published_recipe(config, monkeypatch):
-    monkeypatch.chdir(ROOT)  # flag files name each other from there
+def test_configs_are_the_published_recipe(config):
     depth, size = re.fullmatch(r"res(\d+)_(\d+x\d+)\.flags", config).groups()
     expected = {
         "model": f"pose_resnet{depth}",

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 from conftest import write_dataset
-from tool_runs import ROOT, complaint, run, training
+from tool_runs import complaint, run, training
 
 
 @pytest.fixture(scope="module")
@@ -74,13 +74,14 @@ def test_train_refuses_work_dirs_in_use(trained):
 def test_tools_compute_with_changed_weights_whatever_the_environment_says():
     """TensorFlow's kernels keep the first weights with this variable, which a server may have set for all it runs."""
     script = """
-import cli, keras, numpy as np, tensorflow as tf
+from hrnet_tf.cli import shared
+import keras, numpy as np, tensorflow as tf
 model = keras.Sequential([keras.Input((16, 16, 8)), keras.layers.Conv2D(8, 3, use_bias=False)])
 compute, images = tf.function(model), np.ones((1, 16, 16, 8), np.float32)
 before = compute(images).numpy()
 model.set_weights([2 * weight for weight in model.get_weights()])
 np.testing.assert_allclose(compute(images).numpy(), 2 * before, rtol=1e-5)
 """
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "tools"), "TF_ONEDNN_ASSUME_FROZEN_WEIGHTS": "1"}
+    environment = {**os.environ, "TF_ONEDNN_ASSUME_FROZEN_WEIGHTS": "1"}
     result = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr

@@ -1,9 +1,12 @@
 """Starting the command-line tools as users do, in processes of their own."""
 
 import pathlib
+import re
 import subprocess
 import sys
 
+# What libraries say of themselves; no command shows it.
+NOISE = re.compile(r"^[IWEF]\d{4} |^WARNING|Warning\b|\.cc:\d+|^INFO|^To enable|^Instructions", re.MULTILINE)
 ROOT = pathlib.Path(__file__).parents[1]
 
 
@@ -29,13 +32,15 @@ def training(root, **flags):
 
 def run(tool, **flags):
     options = {"cwd": ROOT, "capture_output": True, "text": True}
-    return subprocess.run(command(tool, **flags), **options)
+    result = subprocess.run(command(tool, **flags), **options)
+    assert not NOISE.search(result.stdout + result.stderr), result.stderr
+    return result
 
 
 def complaint(result):
     """The one line that a tool ended with, which must be its only one on bad input."""
     assert result.returncode == 1, result.stderr
     assert "Traceback" not in result.stderr
-    errors = [line for line in result.stderr.splitlines() if line.startswith(("error: ", "FATAL "))]
+    errors = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
     assert len(errors) == 1, result.stderr
     return result.stderr

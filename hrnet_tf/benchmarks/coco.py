@@ -4,15 +4,22 @@ Source of the published results: tables of github.com/leoxiaobin/deep-high-resol
 """
 
 import dataclasses
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from hrnet_tf.data import coco
+from hrnet_tf.data.records import PersonRecords
 from hrnet_tf.errors import InputError
 from hrnet_tf.evaluation import evaluate_coco
 from hrnet_tf.evaluation.coco import STATISTICS, keypoint_results, save_results
-from hrnet_tf.evaluation.similarity import REFERENCE_SUPPRESSION
+from hrnet_tf.evaluation.similarity import REFERENCE_SUPPRESSION, Suppression
+
+if TYPE_CHECKING:
+    from hrnet_tf.files import PathLike
 
 # COCO val2017, boxes of a detector with person AP 56.4: (model, input size) -> `STATISTICS`, in thousandths
-_COCO_VAL_DETECTOR = {
+_COCO_VAL_DETECTOR: dict[tuple[str, tuple[int, ...]], tuple[int, ...]] = {
     ("pose_resnet50", (256, 192)): (704, 886, 783, 671, 772, 763, 929, 834, 721, 824),
     ("pose_resnet50", (384, 288)): (722, 893, 789, 681, 797, 776, 932, 838, 728, 846),
     ("pose_resnet101", (256, 192)): (714, 893, 793, 681, 781, 771, 934, 840, 730, 832),
@@ -25,7 +32,7 @@ _COCO_VAL_DETECTOR = {
     ("hrnet_w48", (384, 288)): (763, 908, 829, 723, 834, 812, 942, 871, 767, 876),
 }
 # COCO val2017, annotated boxes: AP alone.
-_COCO_VAL_ANNOTATED = {("hrnet_w32", (256, 192)): 765}
+_COCO_VAL_ANNOTATED: dict[tuple[str, tuple[int, ...]], int] = {("hrnet_w32", (256, 192)): 765}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,17 +47,17 @@ class CocoBenchmark:
     data_dir: str
     main_metric = "AP"
 
-    def is_annotated(self, split):
+    def is_annotated(self, split: str) -> bool:
         """Whether there are annotations to measure predictions on; else they go to COCO's server."""
         return not coco.is_unannotated(split)
 
-    def load_split(self, split):
+    def load_split(self, split: str) -> PersonRecords:
         """`PersonRecords` of a split's annotated people; of a test split of COCO, its images without people."""
         if not self.is_annotated(split):
             return coco.load_image_info(self.data_dir, split)
         return coco.load_split(self.data_dir, split)
 
-    def load_detections(self, path, annotated, threshold=0.0):
+    def load_detections(self, path: "PathLike", annotated: PersonRecords, threshold: float = 0.0) -> PersonRecords:
         """`PersonRecords` of a detector's boxes with at least the score `threshold`, on the images of `annotated`."""
         people = coco.load_detections(path, annotated)
         kept = people.box_scores >= threshold
@@ -58,7 +65,15 @@ class CocoBenchmark:
             raise InputError(f"{path}: no box scores {threshold} or more. The best has {max(people.box_scores)}")
         return people.take(kept)
 
-    def evaluate(self, split, keypoints, people, input_size, suppression=REFERENCE_SUPPRESSION, results_file=None):
+    def evaluate(
+        self,
+        split: str,
+        keypoints: np.ndarray,
+        people: PersonRecords,
+        input_size: tuple[int, int],
+        suppression: Suppression = REFERENCE_SUPPRESSION,
+        results_file: "PathLike | None" = None,
+    ) -> dict[str, float]:
         """{statistic: fraction} of predictions; for a test split of COCO nothing, as only its server has the truth.
 
         Args:
@@ -74,17 +89,20 @@ class CocoBenchmark:
         sigmas = people.skeleton.oks_sigmas
         if not self.is_annotated(split):
             results = keypoint_results(*arguments, sigmas=sigmas, suppression=suppression)
-            save_results(results_file, results)
+            if results_file is not None:
+                save_results(results_file, results)
             return {}
         path = coco.annotation_path(self.data_dir, split)
         return evaluate_coco(path, *arguments, sigmas, results_file, suppression)
 
-    def published(self, split, model_name, input_size, detector_boxes):
+    def published(
+        self, split: str, model_name: str, input_size: tuple[int, int], detector_boxes: bool
+    ) -> dict[str, float]:
         """{statistic: fraction} published for a network on this split and boxes, empty where there is none."""
         return published_coco(model_name, input_size, detector_boxes) if split == "val2017" else {}
 
 
-def published_coco(model_name, input_size, detector_boxes):
+def published_coco(model_name: str, input_size: tuple[int, int], detector_boxes: bool) -> dict[str, float]:
     """{statistic: fraction} published for a network on COCO val2017, empty where there is none.
 
     Args:
@@ -98,3 +116,6 @@ def published_coco(model_name, input_size, detector_boxes):
         values = _COCO_VAL_DETECTOR.get(key, ())
         return {name: value / 1000 for name, value in zip(STATISTICS, values, strict=False)}
     return {"AP": _COCO_VAL_ANNOTATED[key] / 1000} if key in _COCO_VAL_ANNOTATED else {}
+
+
+BENCHMARK = CocoBenchmark

@@ -4,14 +4,22 @@ Source of the published results: tables of github.com/leoxiaobin/deep-high-resol
 """
 
 import dataclasses
+from typing import TYPE_CHECKING, NoReturn
+
+import numpy as np
 
 from hrnet_tf.data import mpii
+from hrnet_tf.data.records import PersonRecords
 from hrnet_tf.errors import InputError
 from hrnet_tf.evaluation import evaluate_pckh
+from hrnet_tf.evaluation.similarity import Suppression
+
+if TYPE_CHECKING:
+    from hrnet_tf.files import PathLike
 
 # MPII validation set, PCKh in percent: Head, Shoulder, Elbow, Wrist, Hip, Knee, Ankle, Mean, Mean@0.1
 _PCKH = ("Head", "Shoulder", "Elbow", "Wrist", "Hip", "Knee", "Ankle", "Mean", "Mean@0.1")
-_MPII_VAL = {
+_MPII_VAL: dict[tuple[str, tuple[int, ...]], tuple[float, ...]] = {
     ("pose_resnet50", (256, 256)): (96.4, 95.3, 89.0, 83.2, 88.4, 84.0, 79.6, 88.5, 34.0),
     ("pose_resnet101", (256, 256)): (96.9, 95.9, 89.5, 84.4, 88.4, 84.5, 80.7, 89.1, 34.0),
     ("pose_resnet152", (256, 256)): (97.0, 95.9, 90.0, 85.0, 89.2, 85.3, 81.3, 89.6, 35.0),
@@ -31,18 +39,26 @@ class MpiiBenchmark:
     data_dir: str
     main_metric = "Mean"
 
-    def is_annotated(self, split):
+    def is_annotated(self, split: str) -> bool:
         """Whether there are annotations to measure predictions on; else they go to MPII's server."""
         return split != mpii.TEST_SPLIT
 
-    def load_split(self, split):
+    def load_split(self, split: str) -> PersonRecords:
         """`PersonRecords` of a split's people."""
         return mpii.load_split(self.data_dir, split)
 
-    def load_detections(self, path, annotated, threshold=0.0):
+    def load_detections(self, path: "PathLike", annotated: PersonRecords, threshold: float = 0.0) -> NoReturn:
         raise InputError(f"detector boxes are for COCO: MPII gives everybody's position. Received: --detections={path}")
 
-    def evaluate(self, split, keypoints, people, input_size, suppression=None, results_file=None):
+    def evaluate(
+        self,
+        split: str,
+        keypoints: np.ndarray,
+        people: PersonRecords,
+        input_size: tuple[int, int],
+        suppression: Suppression | None = None,
+        results_file: "PathLike | None" = None,
+    ) -> dict[str, float]:
         """{group: percent} of predictions for everybody in the split, in order; nothing for the test split.
 
         Args:
@@ -57,11 +73,16 @@ class MpiiBenchmark:
             return {}
         return evaluate_pckh(mpii.ground_truth_path(self.data_dir, split), keypoints[..., :2])
 
-    def published(self, split, model_name, input_size, detector_boxes):
+    def published(
+        self, split: str, model_name: str, input_size: tuple[int, int], detector_boxes: bool
+    ) -> dict[str, float]:
         """{group: percent} published for a network on this split, empty where there is none."""
         return published_pckh(model_name, input_size) if split == "valid" else {}
 
 
-def published_pckh(model_name, input_size):
+def published_pckh(model_name: str, input_size: tuple[int, int]) -> dict[str, float]:
     """{group: percent} published for a network on MPII's validation set, empty where there is none."""
     return dict(zip(_PCKH, _MPII_VAL.get((model_name, tuple(input_size)), ()), strict=False))
+
+
+BENCHMARK = MpiiBenchmark

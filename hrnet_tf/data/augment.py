@@ -1,6 +1,7 @@
 """Random crops for training: half body, scale, rotation and flip, in the reference's order."""
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -31,7 +32,13 @@ class Augmentation:
     half_body_probability: float = 0.3
 
 
-def half_body(rng, keypoints, visible, upper_body, aspect_ratio):
+def half_body(
+    rng: np.random.Generator,
+    keypoints: np.ndarray,
+    visible: np.ndarray,
+    upper_body: Sequence[int],
+    aspect_ratio: float,
+) -> tuple[np.ndarray, np.ndarray] | None:
     """Centre and size of a crop of half a person.
 
     Args:
@@ -59,7 +66,15 @@ def half_body(rng, keypoints, visible, upper_body, aspect_ratio):
     return chosen.mean(0), size[0]  # the centre of mass, not of the box
 
 
-def sample_crop(rng, center, size, keypoints, visible, upper_body, augmentation):
+def sample_crop(
+    rng: np.random.Generator,
+    center: np.ndarray,
+    size: np.ndarray,
+    keypoints: np.ndarray,
+    visible: np.ndarray,
+    upper_body: Sequence[int],
+    augmentation: Augmentation,
+) -> tuple[np.ndarray, np.ndarray, float, bool]:
     """Draws the crop of one training sample.
 
     Args:

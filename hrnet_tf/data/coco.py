@@ -6,22 +6,23 @@ without an annotated keypoint are left out; detector boxes are taken as they are
 
 import os
 import re
+from typing import Any
 
 import numpy as np
 
 from hrnet_tf.data.records import PersonRecords
 from hrnet_tf.data.shards import image_paths
 from hrnet_tf.errors import InputError, shown
-from hrnet_tf.files import MAX_AREA, json_numbers, read_json
+from hrnet_tf.files import MAX_AREA, PathLike, json_numbers, read_json
 from hrnet_tf.skeletons import COCO, keypoint_category, skeleton_from_category
 
 
-def annotation_path(data_dir, split):
+def annotation_path(data_dir: PathLike, split: str) -> str:
     """Path of the keypoint annotations of a split in a COCO folder."""
     return os.path.join(data_dir, "annotations", f"person_keypoints_{split}.json")
 
 
-def load_split(data_dir, split):
+def load_split(data_dir: PathLike, split: str) -> PersonRecords:
     """Reads the annotated people of `<data_dir>/annotations/person_keypoints_<split>.json`.
 
     Images are looked for in `<data_dir>/images/<split>/`, else in `<data_dir>/<split>/`.
@@ -37,7 +38,7 @@ def load_split(data_dir, split):
     return load_annotations(path, find_image_dir(data_dir, split))
 
 
-def is_unannotated(split):
+def is_unannotated(split: str) -> bool:
     """Whether a split is one of COCO's test sets, such as test-dev2017, whose annotations only COCO's server has.
 
     A split "test" of data of one's own has annotations as any other.
@@ -45,7 +46,7 @@ def is_unannotated(split):
     return re.fullmatch(r"test(-dev|-challenge)?20\d\d", split) is not None
 
 
-def load_image_info(data_dir, split):
+def load_image_info(data_dir: PathLike, split: str) -> PersonRecords:
     """Reads the images of a test split of COCO, to predict a detector's boxes in.
 
     Reads `<data_dir>/annotations/image_info_<split>.json`. Images are looked for in
@@ -74,7 +75,7 @@ def load_image_info(data_dir, split):
     )
 
 
-def find_image_dir(data_dir, split):
+def find_image_dir(data_dir: PathLike, split: str) -> str:
     """Folder of the images of a split in a COCO folder.
 
     Raises:
@@ -87,7 +88,7 @@ def find_image_dir(data_dir, split):
     raise InputError(f"image folder {candidates[0]} (or {candidates[1]}) does not exist")
 
 
-def load_annotations(path, image_dir):
+def load_annotations(path: PathLike, image_dir: PathLike) -> PersonRecords:
     """Reads every person that has an annotated keypoint, in the order of the file's images.
 
     The keypoint set is that of the first category that has one.
@@ -109,7 +110,7 @@ def load_annotations(path, image_dir):
     category = keypoint_category(_section(content, "categories", path), path)
     skeleton = skeleton_from_category(category, path)
     index = {image["id"]: i for i, image in enumerate(images)}
-    people = [[] for _ in images]
+    by_image: list[list[tuple[int, tuple[float, ...], np.ndarray]]] = [[] for _ in images]
     for annotation in annotations:
         if annotation.get("category_id") != category["id"] or annotation.get("iscrowd", 0):
             continue
@@ -121,8 +122,8 @@ def load_annotations(path, image_dir):
             )
         keypoints, box = _parse_person(annotation, images[i], skeleton.num_keypoints, path)
         if box is not None and keypoints.any():
-            people[i].append((i, box, keypoints))
-    people = [person for group in people for person in group]
+            by_image[i].append((i, box, keypoints))
+    people = [person for group in by_image for person in group]
     if not people:
         raise InputError(
             f"{path}: nobody has an annotated keypoint ({len(annotations)} annotations read). "
@@ -142,7 +143,7 @@ def load_annotations(path, image_dir):
     )
 
 
-def load_detections(path, records):
+def load_detections(path: PathLike, records: PersonRecords) -> PersonRecords:
     """Reads a detector's boxes (a COCO results file) on the images of `records`.
 
     Boxes of other categories than 1 (COCO's person) and on other images are left out.
@@ -161,18 +162,18 @@ def load_detections(path, records):
     if not isinstance(detections, list):
         raise InputError(f"{path} must hold a list of detections. Received: a {type(detections).__name__}")
     index = {image_id: i for i, image_id in enumerate(records.image_ids.tolist())}
-    rows = []
+    found = []
     for number, detection in enumerate(detections):
         try:
             if detection["category_id"] != 1 or detection["image_id"] not in index:
                 continue
             box, score = json_numbers(detection["bbox"], 4), json_numbers([detection["score"]], 1)
-            rows.append((index[detection["image_id"]], *box, *score))
+            found.append((index[detection["image_id"]], *box, *score))
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(
                 f"{path}: detection {number} is malformed ({_reason(error)}). Received: {shown(detection)}"
             ) from error
-    rows = np.array([row for row in rows if row[3] > 0 and row[4] > 0])
+    rows = np.array([row for row in found if row[3] > 0 and row[4] > 0])
     if not len(rows):
         raise InputError(f"{path}: no person box on the {len(index)} images of the split")
     num_keypoints = records.skeleton.num_keypoints
@@ -208,7 +209,7 @@ def _images(content, path):
     return images
 
 
-def check_image(image, path):
+def check_image(image: dict[str, Any], path: PathLike) -> None:
     """Raises InputError unless an entry (a dict) of `images` has an id, a file name, a width and a height."""
     name = image.get("file_name")
     if not _is_int(image.get("id"), limit=2**62) or not isinstance(name, str) or "\0" in name:

@@ -4,16 +4,21 @@ Shape legend: B batch, H and W crop, K keypoints, n people of one image.
 """
 
 import threading
+from collections.abc import Callable, Sequence
 from concurrent import futures
+from typing import SupportsInt
 
 import numpy as np
 
 from hrnet_tf import geometry, heatmaps
-from hrnet_tf.data.augment import sample_crop
+from hrnet_tf.data.augment import Augmentation, sample_crop
 from hrnet_tf.data.order import EpochOrder, steps_per_epoch
-from hrnet_tf.data.records import read_image
+from hrnet_tf.data.records import PersonRecords, read_image
 from hrnet_tf.errors import InputError
 from hrnet_tf.skeletons import flip_order
+
+# A crop [H,W,3] uint8, its keypoints [K,2] float32 and visible [K] float32.
+_Sample = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 class TrainingCrops:
@@ -27,15 +32,15 @@ class TrainingCrops:
 
     def __init__(
         self,
-        records,
-        input_size,
-        batch_size,
-        augmentation,
-        seed,
-        first_step,
-        last_step,
-        on_bad_image=None,
-        codec="msra",
+        records: PersonRecords,
+        input_size: tuple[int, int],
+        batch_size: int,
+        augmentation: Augmentation,
+        seed: int,
+        first_step: int,
+        last_step: int,
+        on_bad_image: Callable[[InputError], None] | None = None,
+        codec: str = "msra",
     ):
         """Takes the arguments of `pipeline.training_dataset`."""
         self.records, self.input_size, self.batch_size = records, input_size, batch_size
@@ -46,9 +51,10 @@ class TrainingCrops:
         self.center, self.size = records.crops(input_size)
         self.flip_order = flip_order(records.skeleton.flip_pairs, records.skeleton.num_keypoints)
         self._order = EpochOrder(records.image_index, seed)
-        self._kept, self._lock = {}, threading.Lock()  # crops by epoch and image
+        self._kept: dict[tuple[int, int], futures.Future[dict[int, _Sample | None]]] = {}  # crops by epoch and image
+        self._lock = threading.Lock()
 
-    def __call__(self, step):
+    def __call__(self, step: SupportsInt) -> tuple[np.ndarray, ...]:
         """Cuts batch number `step`.
 
         Returns:
@@ -58,12 +64,12 @@ class TrainingCrops:
         crops = [self._take(sample) for sample in range(first, first + self.batch_size)]
         return tuple(np.stack(parts) for parts in zip(*crops, strict=True))
 
-    def person(self, sample):
+    def person(self, sample: int) -> int:
         """Whose turn it is in sample number `sample`."""
         epoch, turn = divmod(sample, self.epoch_samples)
         return int(self._order.people(epoch)[turn % len(self.records)])
 
-    def cut(self, image, people, samples):
+    def cut(self, image: np.ndarray, people: Sequence[int] | np.ndarray, samples: Sequence[int]) -> list[_Sample]:
         """Cuts samples of n people of one image.
 
         Args:

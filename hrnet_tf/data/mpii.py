@@ -11,11 +11,12 @@ import os
 
 import numpy as np
 import scipy.io
+from numpy.typing import ArrayLike
 from scipy.io.matlab import mat_struct
 
 from hrnet_tf.data.records import PersonRecords
 from hrnet_tf.errors import InputError, shown
-from hrnet_tf.files import json_numbers, read_json, read_mat, replacing
+from hrnet_tf.files import PathLike, json_numbers, read_json, read_mat, replacing
 from hrnet_tf.geometry import BOX_PADDING
 from hrnet_tf.skeletons import MPII
 
@@ -35,17 +36,17 @@ _SHIFT_DOWN = 15
 _ABSENT = -1
 
 
-def annotation_path(data_dir, split):
+def annotation_path(data_dir: PathLike, split: str) -> str:
     """Path of the reference's annotations of a split."""
     return os.path.join(data_dir, "annot", f"{split}.json")
 
 
-def ground_truth_path(data_dir, split):
+def ground_truth_path(data_dir: PathLike, split: str) -> str:
     """Path of what PCKh is computed against (see `evaluate_pckh`); it comes with the reference's JSON files."""
     return os.path.join(data_dir, "annot", f"gt_{split}.mat")
 
 
-def load_split(data_dir, split):
+def load_split(data_dir: PathLike, split: str) -> PersonRecords:
     """Reads the people of a split of MPII, in the order of the annotations.
 
     `<data_dir>/annot/<split>.json` is read where it exists: lists of people with `image`, `center`,
@@ -83,7 +84,7 @@ def load_split(data_dir, split):
     return _records(people, image_dir)
 
 
-def save_predictions(path, keypoints):
+def save_predictions(path: PathLike, keypoints: ArrayLike) -> None:
     """Writes `pred.mat`, as MPII's test server takes it: the variable `preds`, [N,16,2], pixels from 1.
 
     Args:

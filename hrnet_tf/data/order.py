@@ -4,13 +4,14 @@ import math
 import threading
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 # The people of an image are mixed with those of so many others: large enough that a batch is as good as
 # drawn from all of them, small enough that the crops of an image, once decoded, can wait for their turn.
 WINDOW = 1024
 
 
-def steps_per_epoch(num_people, batch_size):
+def steps_per_epoch(num_people: int, batch_size: int) -> int:
     """Batches in which everyone is seen once; the last one is filled up with people of the same epoch."""
     return math.ceil(num_people / batch_size)
 
@@ -22,23 +23,24 @@ class EpochOrder:
     image are near one another, but apart.
     """
 
-    def __init__(self, image_index, seed):
+    def __init__(self, image_index: ArrayLike, seed: int):
         """Takes the image of everybody, [N] integers, and the seed."""
         self._image_index, self._seed = np.asarray(image_index), seed
         self._counts = np.bincount(self._image_index)
         self._members = np.split(np.argsort(self._image_index, kind="stable"), np.cumsum(self._counts)[:-1])
-        self._epochs, self._lock = {}, threading.Lock()
+        self._epochs: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        self._lock = threading.Lock()
 
-    def people(self, epoch):
+    def people(self, epoch: int) -> np.ndarray:
         """[N] people by turn."""
         return self._of_epoch(epoch)[0]
 
-    def of_image(self, epoch, image):
+    def of_image(self, epoch: int, image: int) -> tuple[np.ndarray, np.ndarray]:
         """The people of an image and their turns."""
         members = self._members[image]
         return members, self._of_epoch(epoch)[1][members]
 
-    def _of_epoch(self, epoch):
+    def _of_epoch(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
         """People by turn, and turns by person; kept for the last two epochs that were asked for."""
         with self._lock:
             if epoch not in self._epochs:
@@ -48,7 +50,7 @@ class EpochOrder:
                 self._epochs = dict([*self._epochs.items()][-1:]) | {epoch: (people, turns)}
             return self._epochs[epoch]
 
-    def _draw(self, epoch):
+    def _draw(self, epoch: int) -> np.ndarray:
         rng = np.random.default_rng([self._seed, epoch])
         images = rng.permutation(len(self._counts))
         start = np.empty(len(images), np.int64)

@@ -8,14 +8,17 @@ Shape legend: B batch, H and W crop, h = H/4 and w = W/4 heatmap, K keypoints.
 
 import os
 import weakref
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import tensorflow as tf
+from numpy.typing import ArrayLike
 
 from hrnet_tf import geometry, heatmaps
+from hrnet_tf.data.augment import Augmentation
 from hrnet_tf.data.crops import TrainingCrops
 from hrnet_tf.data.order import steps_per_epoch
-from hrnet_tf.data.records import read_image
+from hrnet_tf.data.records import PersonRecords, read_image
 from hrnet_tf.errors import InputError
 
 # How much more a keypoint of such a name counts in the loss, before squaring: the reference's
@@ -28,7 +31,7 @@ _PARALLEL_CALLS = min(2 * (os.cpu_count() or 1), 16)
 _PREFETCHED = 2  # batches, beside those in the making
 
 
-def keypoint_weights_by_name(names):
+def keypoint_weights_by_name(names: Iterable[str]) -> np.ndarray:
     """[K] float32 weights, 1.2 of elbows and knees, 1.5 of wrists and ankles, 1 of the others."""
     weights = [
         next((weight for part, weight in _KEYPOINT_WEIGHTS.items() if part in name.lower()), 1.0) for name in names
@@ -37,19 +40,19 @@ def keypoint_weights_by_name(names):
 
 
 def training_dataset(
-    records,
-    input_size,
-    batch_size,
-    sigma,
-    augmentation,
-    seed,
-    first_step,
-    last_step,
-    on_bad_image=None,
-    codec="msra",
-    keypoint_weights=None,
-    supervise_absent=False,
-):
+    records: PersonRecords,
+    input_size: tuple[int, int],
+    batch_size: int,
+    sigma: float,
+    augmentation: Augmentation,
+    seed: int,
+    first_step: int,
+    last_step: int,
+    on_bad_image: Callable[[InputError], None] | None = None,
+    codec: str = "msra",
+    keypoint_weights: ArrayLike | None = None,
+    supervise_absent: bool = False,
+) -> tf.data.Dataset:
     """Batches of augmented crops with their targets, for steps `first_step` up to `last_step`.
 
     Args:
@@ -110,7 +113,13 @@ def _checked_weights(keypoint_weights, num_keypoints):
     return weights.astype(np.float32)
 
 
-def evaluation_dataset(records, input_size, batch_size, on_bad_image=None, codec="msra"):
+def evaluation_dataset(
+    records: PersonRecords,
+    input_size: tuple[int, int],
+    batch_size: int,
+    on_bad_image: Callable[[InputError], None] | None = None,
+    codec: str = "msra",
+) -> tf.data.Dataset:
     """Batches of everybody's crop, each person once and in order.
 
     Args:
@@ -158,13 +167,13 @@ def evaluation_dataset(records, input_size, batch_size, on_bad_image=None, codec
     return _unsharded(dataset.map(load, num_parallel_calls=_PARALLEL_CALLS))
 
 
-def crop_matrices(records, input_size, codec="msra"):
+def crop_matrices(records: PersonRecords, input_size: tuple[int, int], codec: str = "msra") -> np.ndarray:
     """[N,2,3] matrices from image to crop pixels of everybody's plain crop, cut as `codec` does."""
     align_corners = heatmaps.get_codec(codec).align_corners
     return geometry.affine_matrix(*records.crops(input_size), 0, input_size, align_corners=align_corners)
 
 
-def input_error(error):
+def input_error(error: tf.errors.OpError) -> InputError | None:
     """The InputError behind the tf.errors.OpError that a failed read becomes in a pipeline, else None."""
     _, found, text = str(error).partition("InputError: ")
     return InputError(text.splitlines()[0]) if found else None

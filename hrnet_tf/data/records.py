@@ -2,6 +2,8 @@
 
 import dataclasses
 import os
+from collections.abc import Sequence
+from typing import Self
 
 import cv2
 import numpy as np
@@ -9,6 +11,7 @@ import numpy as np
 from hrnet_tf import geometry
 from hrnet_tf.data.shards import file_of, read_bytes
 from hrnet_tf.errors import InputError
+from hrnet_tf.files import PathLike
 from hrnet_tf.skeletons import Skeleton
 
 # How many names an error lists before it counts the rest.
@@ -39,24 +42,24 @@ class PersonRecords:
     keypoints: np.ndarray
     visible: np.ndarray
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.image_index)
 
-    def take(self, people):
+    def take(self, people: np.ndarray | Sequence[int] | slice) -> Self:
         """The records of the people with the given indices or slice."""
         fields = ("image_index", "boxes", "box_scores", "keypoints", "visible")
         return dataclasses.replace(self, **{name: getattr(self, name)[people] for name in fields})
 
-    def crops(self, input_size):
+    def crops(self, input_size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
         """Centres [N,2] and sizes [N,2] (width, height) of everybody's crop, in image pixels, for crops of (H, W)."""
         return geometry.box_to_center_size(self.boxes, input_size[1] / input_size[0])
 
-    def path(self, person):
+    def path(self, person: int) -> str:
         """Path of the image that person number `person` is in."""
         return self.image_paths[self.image_index[person]]
 
 
-def check_images_exist(records):
+def check_images_exist(records: PersonRecords) -> None:
     """Raises InputError, counting them and naming the first ones, if images with people in them are absent."""
     used = np.unique(records.image_index)
     absent = [path for path in (records.image_paths[i] for i in used) if not os.path.isfile(file_of(path))]
@@ -68,7 +71,7 @@ def check_images_exist(records):
         )
 
 
-def read_image(path, turn=False):
+def read_image(path: PathLike, turn: bool = False) -> np.ndarray:
     """Reads an image as RGB [H,W,3] uint8: grey is repeated, alpha dropped, 16 bits are cut to 8.
 
     Args:

@@ -9,11 +9,14 @@ Reading goes straight to them, in whatever order; other programs can read the re
 import json
 import os
 import re
+from collections.abc import Sequence
+from typing import Any
 
 import tensorflow as tf
 
+from hrnet_tf import progress
 from hrnet_tf.errors import InputError
-from hrnet_tf.files import read_json, replacing
+from hrnet_tf.files import PathLike, read_json, replacing
 
 _INDEX = "index.json"
 _SHARD = "shard-{:05}.tfrecord"
@@ -23,7 +26,7 @@ _PLACE = re.compile(r"(.*\.tfrecord)@(\d+)\+(\d+)", re.DOTALL)
 _BEFORE, _AROUND = 12, 16
 
 
-def image_paths(image_dir, names):
+def image_paths(image_dir: PathLike, names: Sequence[str]) -> list[str]:
     """Paths of the images `names` of an image folder; of a folder of shards, what `read_bytes` takes instead.
 
     Raises:
@@ -46,13 +49,13 @@ def image_paths(image_dir, names):
     return places
 
 
-def file_of(path):
+def file_of(path: PathLike) -> PathLike:
     """The file that an image is in: `path` itself, or its shard."""
     place = _PLACE.fullmatch(os.fspath(path))
     return place[1] if place else path
 
 
-def read_bytes(path):
+def read_bytes(path: PathLike) -> bytes:
     """The bytes of an image file, or of an image in a shard.
 
     Raises:
@@ -72,7 +75,7 @@ def read_bytes(path):
     return data
 
 
-def write_shards(image_dir, names, out_dir, shard_bytes):
+def write_shards(image_dir: PathLike, names: Sequence[str], out_dir: PathLike, shard_bytes: int) -> int:
     """Writes the images `names` of an image folder as a folder of shards, which appears when it is complete.
 
     Args:
@@ -91,9 +94,12 @@ def write_shards(image_dir, names, out_dir, shard_bytes):
         raise InputError(f"{out_dir} exists. Remove it, or choose another folder")
     with replacing(out_dir) as folder:
         folder.mkdir()
-        index, shard, position, writer = {}, -1, shard_bytes, None
+        index: dict[str, tuple[int, int, int]] = {}
+        writer: Any = None  # of the shard, once there is one
+        shard, position = -1, shard_bytes
         try:
-            for name, path in zip(names, image_paths(image_dir, names), strict=True):
+            paths = image_paths(image_dir, names)
+            for name, path in progress.track(zip(names, paths, strict=True), "writing", "images", len(names)):
                 image = read_bytes(path)
                 if position >= shard_bytes:
                     if writer:

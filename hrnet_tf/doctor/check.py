@@ -7,10 +7,12 @@ from hrnet_tf.doctor import images, people, sides, structure, units
 from hrnet_tf.doctor.findings import Report, worst_first
 from hrnet_tf.doctor.table import make_table, sections
 from hrnet_tf.errors import InputError
-from hrnet_tf.files import read_json
+from hrnet_tf.files import PathLike, read_json
 
 
-def check_split(data_dir, split, check_images=True, decode_all=False):
+def check_split(
+    data_dir: PathLike, split: str, check_images: bool = True, decode_all: bool = False
+) -> tuple[Report, str | None]:
     """Checks `<data_dir>/annotations/person_keypoints_<split>.json` and its images.
 
     Args:
@@ -36,7 +38,7 @@ def check_split(data_dir, split, check_images=True, decode_all=False):
     return report, folder
 
 
-def check_content(content, path):
+def check_content(content: object, path: str) -> Report:
     """Checks a parsed annotation file; `path` is what to call it.
 
     Raises:

@@ -1,10 +1,17 @@
 """What the checks find, and reports of it as text and as JSON."""
 
+from __future__ import annotations
+
 import dataclasses
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hrnet_tf.errors import shown
+
+if TYPE_CHECKING:
+    from hrnet_tf.doctor.table import Table
 
 SEVERITIES = ("error", "warning", "info")
 # Exit codes of the tool by the worst severity; 1 is that of every tool for what could not be run.
@@ -36,11 +43,11 @@ class Finding:
     advice: str
     count: int
     total: int
-    examples: tuple[dict, ...] = ()
+    examples: tuple[Mapping[str, int | str], ...] = ()
     rows: tuple[int, ...] = ()
 
     @property
-    def share(self):
+    def share(self) -> float:
         return self.count / self.total if self.total else 0.0
 
 
@@ -57,16 +64,16 @@ class Report:
     """
 
     path: str
-    counts: dict
-    sides: list
-    findings: list
-    table: object
+    counts: dict[str, int]
+    sides: list[dict[str, Any]]
+    findings: list[Finding]
+    table: Table
 
     @property
-    def exit_code(self):
+    def exit_code(self) -> int:
         return max((EXIT_CODES[finding.severity] for finding in self.findings), default=0)
 
-    def as_json(self):
+    def as_json(self) -> dict[str, Any]:
         """A dict that `json.dump` takes, whatever the annotation file held."""
         findings = []
         for finding in self.findings:
@@ -81,7 +88,7 @@ class Report:
             "sides": self.sides,
         }
 
-    def as_text(self):
+    def as_text(self) -> str:
         """Several lines for a terminal."""
         lines = [printable(self.path), ", ".join(f"{count} {name}" for name, count in self.counts.items()), ""]
         if self.findings:
@@ -103,35 +110,35 @@ class Report:
         return "\n".join(lines)
 
 
-def by_share(share, severity="warning"):
+def by_share(share: float, severity: str = "warning") -> str:
     """The severity of a finding that is an error where it concerns at least half of the set."""
     return "error" if share >= MAJORITY else severity
 
 
-def worst_first(findings):
+def worst_first(findings: Iterable[Finding]) -> list[Finding]:
     return sorted(findings, key=lambda finding: (SEVERITIES.index(finding.severity), -finding.share))
 
 
-def printable(value):
+def printable(value: object) -> str:
     """A value of a JSON file as short text in one line that every terminal takes."""
     return value if isinstance(value, str) and len(value) <= 200 and value.isprintable() else _escaped(shown(value))
 
 
-def example_id(value):
+def example_id(value: object) -> int | str:
     """An id for an example: integers stay, the rest becomes text."""
     return value if isinstance(value, int) and not isinstance(value, bool) else printable(value)
 
 
-def first(where, count):
+def first(where: np.ndarray, count: int) -> tuple[int, ...]:
     """The first `count` indices at which `where` holds, as a tuple of int."""
     return tuple(np.flatnonzero(where)[:count].tolist())
 
 
-def _percent(share):
+def _percent(share: float | None) -> str:
     return "-" if share is None else f"{100 * share:.1f} %"
 
 
-def _escaped(text):
+def _escaped(text: str) -> str:
     return text.encode("ascii", "backslashreplace").decode()
 
 

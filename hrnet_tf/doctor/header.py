@@ -4,6 +4,8 @@ import dataclasses
 import os
 import struct
 
+from hrnet_tf.files import PathLike
+
 # JPEG markers that hold a frame's size: SOF0 to SOF15 but for DHT, JPG and DAC.
 _FRAMES = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _PNG_HEADER = 24
@@ -19,7 +21,7 @@ class Header:
     ends_well: bool
 
 
-def read_header(path):
+def read_header(path: PathLike) -> Header | None:
     """The `Header` of a JPEG or PNG file, None where there is none to be found or the file is of another format."""
     try:
         with open(path, "rb") as file:

@@ -4,11 +4,14 @@ import os
 
 import numpy as np
 
+from hrnet_tf import progress
 from hrnet_tf.data.coco import find_image_dir
 from hrnet_tf.data.records import read_image
 from hrnet_tf.doctor.findings import Finding
 from hrnet_tf.doctor.header import read_header
+from hrnet_tf.doctor.table import Table
 from hrnet_tf.errors import InputError
+from hrnet_tf.files import PathLike
 
 # Rarer than this, EXIF orientations that may or may not matter are worth a note only.
 _MANY_EXIF = 0.01
@@ -16,7 +19,9 @@ _MANY_EXIF = 0.01
 MAX_DECODED = 1000
 
 
-def check_files(table, data_dir, split, decode_all=False):
+def check_files(
+    table: Table, data_dir: PathLike, split: str, decode_all: bool = False
+) -> tuple[list[Finding], str | None]:
     """Files of the images that have people: absent, unreadable, of another size than recorded, turned by EXIF.
 
     Damage inside a file shows only when it is decoded: `MAX_DECODED` images are, and all those whose
@@ -32,8 +37,8 @@ def check_files(table, data_dir, split, decode_all=False):
         return [Finding("no_image_folder", "error", str(error), advice, 1, 1)], None
     used = [i for i in np.unique(table.image_index).tolist() if i >= 0 and np.isfinite(table.sizes[i, 0])]
     chosen = set(used if decode_all else used[:: max(1, -(-len(used) // MAX_DECODED))])
-    groups = {"absent": [], "unreadable": [], "turned": [], "size": [], "exif": []}
-    for i in used:
+    groups: dict[str, list[int]] = {"absent": [], "unreadable": [], "turned": [], "size": [], "exif": []}
+    for i in progress.track(used, "reading", "images"):
         group = _examine(os.path.join(folder, table.images[i]["file_name"]), table.sizes[i], i in chosen)
         if group:
             groups[group].append(i)

@@ -6,6 +6,7 @@ Shapes: N people, K keypoints.
 import numpy as np
 
 from hrnet_tf.doctor.findings import MAJORITY, Finding
+from hrnet_tf.doctor.table import Table
 
 # COCO's ranges of area, in square pixels: APm is of 32² to 96², APl of more.
 _MEDIUM, _LARGE = 32**2, 96**2
@@ -17,12 +18,12 @@ _IMAGE_MARGIN = 2
 _MIN_FILLED = 0.02
 
 
-def check_areas(table):
+def check_areas(table: Table) -> list[Finding]:
     """The areas that COCO's evaluation scales distances with."""
     if not len(table):
         return []
     given = np.array(["area" in person for person in table.people], bool)
-    posed = table.labelled.any(axis=1)
+    posed = np.any(table.labelled, axis=1)
     box_area = table.boxes[:, 2] * table.boxes[:, 3]
     usable = posed & (table.area > 0) & (box_area > 0) & ~table.crowd
     tiny = usable & (table.area < _MIN_FILLED * box_area)
@@ -85,7 +86,7 @@ def _empty_ranges(table, usable):
     return findings
 
 
-def check_boxes(table):
+def check_boxes(table: Table) -> list[Finding]:
     """Boxes: numbers, sizes, and where they lie in the image."""
     x, y, w, h = table.boxes.T
     width, height = table.person_sizes.T
@@ -128,7 +129,7 @@ def check_boxes(table):
     ]
 
 
-def check_keypoints(table):
+def check_keypoints(table: Table) -> list[Finding]:
     """Keypoints: how many numbers there are, and whether visibility and num_keypoints agree with them."""
     if table.skeleton is None:
         return []
@@ -223,11 +224,11 @@ def _check_num_keypoints(table, finite):
     ]
 
 
-def check_doubtful(table):
+def check_doubtful(table: Table) -> list[Finding]:
     """Crowds, people without keypoints, people annotated twice."""
     if table.skeleton is None:
         return []
-    posed = table.labelled.any(axis=1)
+    posed = np.any(table.labelled, axis=1)
     boxes = np.where(np.isfinite(table.boxes), table.boxes, 0)
     keys = np.concatenate([table.image_index[:, None], boxes], axis=1)
     twice = posed & (table.image_index >= 0) & ~table.crowd
@@ -259,7 +260,7 @@ def check_doubtful(table):
     ]
 
 
-def check_anybody(table):
+def check_anybody(table: Table) -> list[Finding]:
     """Whether anyone is left to train on."""
     if table.skeleton is None or trainable(table).any():
         return []
@@ -268,7 +269,7 @@ def check_anybody(table):
     return [Finding("nobody_usable", "error", message, advice, max(1, len(table)), max(1, len(table)))]
 
 
-def trainable(table):
+def trainable(table: Table) -> np.ndarray:
     """[N] bool: who training takes."""
     width, height = table.person_sizes.T
     x, y, w, h = table.boxes.T

@@ -8,7 +8,9 @@ import numpy as np
 
 from hrnet_tf import geometry, visualize
 from hrnet_tf.data.records import read_image
+from hrnet_tf.doctor.findings import Report
 from hrnet_tf.errors import InputError
+from hrnet_tf.files import PathLike
 
 MAX_PEOPLE = 12
 _COLUMNS, _CELL = 4, (280, 280)
@@ -17,7 +19,7 @@ _BOX_COLOR = (255, 60, 60)
 _SURROUNDINGS = 0.15
 
 
-def draw_worst(report, image_dir):
+def draw_worst(report: Report, image_dir: PathLike) -> np.ndarray | None:
     """Draws up to 12 people of the worst findings, taking turns: box red, left orange, right blue.
 
     Args:
@@ -27,7 +29,8 @@ def draw_worst(report, image_dir):
     Returns:
         [H,W,3] uint8, or None where there is nobody to draw.
     """
-    pictures, titles = [], []
+    pictures: list[np.ndarray] = []
+    titles: list[str] = []
     for finding, row in _turns(report.findings):
         if len(pictures) == MAX_PEOPLE:
             break

@@ -6,9 +6,12 @@ somebody seen from behind negative ones; exchanged labels stand out where the le
 Shapes: N people, K keypoints, P flip pairs.
 """
 
+from typing import Any
+
 import numpy as np
 
 from hrnet_tf.doctor.findings import Finding, printable
+from hrnet_tf.doctor.table import Table
 
 # Leads below this say nothing: people seen from the side.
 _CLEAR = 0.05
@@ -19,7 +22,7 @@ _MIN_PEOPLE = 20
 _MANY_TWISTED = 0.1
 
 
-def check_sides(table):
+def check_sides(table: Table) -> tuple[list[Finding], list[dict[str, Any]]]:
     """Findings and, for each flip pair, statistics as `pair_statistics` gives them."""
     if table.skeleton is None or not table.skeleton.flip_pairs or not len(table):
         return [], []
@@ -39,7 +42,7 @@ def _leads(table):
     return (points[:, left, 0] - points[:, right, 0]) / np.maximum(extent, 1e-6)[:, None]
 
 
-def pair_statistics(table, leads):
+def pair_statistics(table: Table, leads: np.ndarray) -> list[dict[str, Any]]:
     """For each flip pair a dict: who has both labelled, and where the left lies.
 
     `left_further_right` is the share of people whose left lies clearly to the right of their right,
@@ -47,6 +50,7 @@ def pair_statistics(table, leads):
     above one half); `against_body` is the share of people in whom this pair contradicts the mean of
     their other pairs. Shares are None where nobody can be judged.
     """
+    assert table.skeleton is not None  # there are flip pairs
     clear = np.abs(leads) > _CLEAR  # NaN is not clear
     statistics = []
     for p, (left, right) in enumerate(table.skeleton.flip_pairs):

@@ -1,14 +1,16 @@
 """Checks of the file's structure: images, ids, categories and the keypoint set."""
 
 import collections
+from typing import Any
 
 import numpy as np
 
 from hrnet_tf.doctor.findings import NUM_EXAMPLES, Finding, example_id, printable
+from hrnet_tf.doctor.table import Table
 from hrnet_tf.skeletons import COCO, DEFAULT_OKS_SIGMA, mirrored_name
 
 
-def check_entries(num_foreign, objects):
+def check_entries(num_foreign: int, objects: dict[str, list[dict[str, Any]]]) -> list[Finding]:
     """Entries of the lists that are no objects."""
     if not num_foreign:
         return []
@@ -17,7 +19,7 @@ def check_entries(num_foreign, objects):
     return [Finding("not_objects", "error", message, "remove them from the file", num_foreign, total)]
 
 
-def check_images(table):
+def check_images(table: Table) -> list[Finding]:
     """Entries of `images`: what they must hold, and ids and files that occur twice."""
     if not table.images:
         message = "the file lists no images: training refuses it"
@@ -65,7 +67,7 @@ def check_images(table):
     ]
 
 
-def check_ids(table):
+def check_ids(table: Table) -> list[Finding]:
     """Ids of annotations, and the images that they name."""
     ids = [person.get("id") for person in table.people]
     named = [person.get("image_id") for person in table.people]
@@ -115,7 +117,7 @@ def check_ids(table):
     ]
 
 
-def check_categories(table, objects):
+def check_categories(table: Table, objects: dict[str, list[dict[str, Any]]]) -> list[Finding]:
     """Which categories have keypoints, and who is in another one."""
     categories = objects["categories"]
     with_names = [category for category in categories if category.get("keypoints")]
@@ -141,11 +143,12 @@ def check_categories(table, objects):
     return findings
 
 
-def check_skeleton(table):
+def check_skeleton(table: Table) -> list[Finding]:
     """The keypoint set: pairs of left and right, tolerances of evaluation."""
     skeleton = table.skeleton
     if skeleton is None:
         return []
+    assert table.category is not None  # it has the skeleton
     findings = []
     paired = {i for pair in skeleton.flip_pairs for i in pair}
     lonely = [i for i, name in enumerate(skeleton.names) if mirrored_name(name) is not None and i not in paired]

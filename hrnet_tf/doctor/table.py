@@ -5,13 +5,15 @@ Shapes: N annotations of the keypoint category ("people"), M images, K keypoints
 
 import contextlib
 import dataclasses
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from hrnet_tf.data.coco import check_image
 from hrnet_tf.doctor.findings import NUM_EXAMPLES, Finding, by_share, example_id, first, printable
 from hrnet_tf.errors import InputError
-from hrnet_tf.files import MAX_AREA, MAX_COORDINATE, json_numbers
+from hrnet_tf.files import MAX_AREA, MAX_COORDINATE, PathLike, json_numbers
 from hrnet_tf.skeletons import Skeleton, keypoint_category, skeleton_from_category
 
 # How many people a finding remembers for its pictures.
@@ -38,35 +40,43 @@ class Table:
         problems: what kept a category or skeleton from being used, texts.
     """
 
-    images: list
+    images: list[dict[str, Any]]
     sizes: np.ndarray
-    annotations: list
-    category: dict | None
+    annotations: list[dict[str, Any]]
+    category: dict[str, Any] | None
     skeleton: Skeleton | None
-    people: list
+    people: list[dict[str, Any]]
     image_index: np.ndarray
     boxes: np.ndarray
     area: np.ndarray
     crowd: np.ndarray
     keypoints: np.ndarray
     labelled: np.ndarray
-    problems: list
+    problems: list[str]
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.people)
 
     @property
-    def person_sizes(self):
+    def person_sizes(self) -> np.ndarray:
         """[N,2] (width, height) of everybody's image, NaN where it is unknown."""
         return np.concatenate([self.sizes, np.full((1, 2), np.nan)])[self.image_index]
 
-    def people_example(self, row):
+    def people_example(self, row: int) -> dict[str, int | str]:
         image = self.people[row].get("image_id")
         if self.image_index[row] >= 0:
             image = self.images[self.image_index[row]].get("file_name", image)
         return {"annotation": example_id(self.people[row].get("id")), "image": example_id(image)}
 
-    def of_people(self, code, where, message, advice, severity=None, among=None):
+    def of_people(
+        self,
+        code: str,
+        where: np.ndarray,
+        message: str,
+        advice: str,
+        severity: str | None = None,
+        among: np.ndarray | None = None,
+    ) -> list[Finding]:
         """At most one finding, in a list: the people `where` [N] holds, among those `among` [N] (all) holds.
 
         Without a severity it is an error from half of the people on, else a warning.
@@ -80,7 +90,15 @@ class Table:
         severity = severity or by_share(count / total)
         return [Finding(code, severity, message, advice, count, total, examples, rows)]
 
-    def of_images(self, code, indices, message, advice, severity=None, total=None):
+    def of_images(
+        self,
+        code: str,
+        indices: Sequence[int],
+        message: str,
+        advice: str,
+        severity: str | None = None,
+        total: int | None = None,
+    ) -> list[Finding]:
         """At most one finding, in a list: the images with the given indices."""
         if not len(indices):
             return []
@@ -91,12 +109,12 @@ class Table:
         return [Finding(code, severity, message, advice, len(indices), total, examples, rows)]
 
 
-def image_name(image):
+def image_name(image: dict[str, Any]) -> str:
     """What to call an image in examples."""
     return printable(image.get("file_name") or image.get("id"))
 
 
-def sections(content, path):
+def sections(content: object, path: PathLike) -> tuple[dict[str, list[dict[str, Any]]], int]:
     """The lists of a parsed file by name, with what is no object left out, and how many entries that were.
 
     Raises:
@@ -114,7 +132,7 @@ def sections(content, path):
     return objects, sum(len(found[name]) - len(objects[name]) for name in found)
 
 
-def make_table(objects, path):
+def make_table(objects: dict[str, list[dict[str, Any]]], path: PathLike) -> Table:
     """The `Table` of the lists that `sections` gave."""
     images, annotations, problems = objects["images"], objects["annotations"], []
     sizes = np.full((len(images), 2), np.nan)

@@ -6,8 +6,9 @@ together for nearly everybody, and do not as they are. Shapes: N people, K keypo
 
 import numpy as np
 
-from hrnet_tf.doctor.findings import by_share
+from hrnet_tf.doctor.findings import Finding, by_share
 from hrnet_tf.doctor.people import BOX_MARGIN
+from hrnet_tf.doctor.table import Table
 
 # Read rightly, this share of the labelled keypoints is in its box; a reading must also gain this much.
 _FITS, _GAIN = 0.9, 0.15
@@ -29,7 +30,7 @@ def _inside_images(points, sizes):
     return ((points >= -1) & (points <= sizes[:, None])).all(axis=-1)
 
 
-def check_units(table):
+def check_units(table: Table) -> list[Finding]:
     """What is outside of what, and readings of the numbers that fit better."""
     if table.skeleton is None:
         return []

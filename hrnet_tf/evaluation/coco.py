@@ -4,30 +4,32 @@ import contextlib
 import io
 import json
 import os
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from hrnet_tf import skeletons
 from hrnet_tf.errors import InputError, shown
-from hrnet_tf.evaluation.similarity import REFERENCE_SUPPRESSION, SUPPRESSIONS, checked_sigmas, rescore
-from hrnet_tf.files import MAX_AREA, json_numbers, read_json, replacing
+from hrnet_tf.evaluation.similarity import REFERENCE_SUPPRESSION, SUPPRESSIONS, Suppression, checked_sigmas, rescore
+from hrnet_tf.files import MAX_AREA, PathLike, json_numbers, read_json, replacing
 
 # The ten numbers, in pycocotools' order.
 STATISTICS = ("AP", "AP50", "AP75", "APm", "APl", "AR", "AR50", "AR75", "ARm", "ARl")
 
 
 def evaluate_coco(
-    annotation_file,
-    image_ids,
-    keypoints,
-    box_scores,
-    areas,
-    sigmas=None,
-    results_file=None,
-    suppression=REFERENCE_SUPPRESSION,
-):
+    annotation_file: PathLike | dict[str, Any],
+    image_ids: ArrayLike,
+    keypoints: ArrayLike,
+    box_scores: ArrayLike,
+    areas: ArrayLike,
+    sigmas: ArrayLike | None = None,
+    results_file: PathLike | None = None,
+    suppression: Suppression = REFERENCE_SUPPRESSION,
+) -> dict[str, float]:
     """Average precision and recall of predicted people, as the reference implementation computes them.
 
     Every image of the annotation file is evaluated: one without predictions counts as missed. The
@@ -68,21 +70,21 @@ def evaluate_coco(
     return _statistics(ground_truth, results, sigmas)
 
 
-def save_results(path, results):
+def save_results(path: PathLike, results: list[dict[str, Any]]) -> None:
     """Writes people in COCO's results format, as `keypoint_results` gives them, to a JSON file."""
     with replacing(path) as partial:
         partial.write_text(json.dumps(results), encoding="utf-8")
 
 
 def keypoint_results(
-    image_ids,
-    keypoints,
-    box_scores,
-    areas,
-    category_id=1,
-    sigmas=None,
-    suppression=REFERENCE_SUPPRESSION,
-):
+    image_ids: ArrayLike,
+    keypoints: ArrayLike,
+    box_scores: ArrayLike,
+    areas: ArrayLike,
+    category_id: int = 1,
+    sigmas: ArrayLike | None = None,
+    suppression: Suppression = REFERENCE_SUPPRESSION,
+) -> list[dict[str, Any]]:
     """People in COCO's results format, rescored and without duplicates, by image and best first.
 
     Args:

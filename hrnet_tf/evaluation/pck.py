@@ -1,12 +1,20 @@
 """Percentage of correct keypoints (PCK) by keypoint: where a network is weak, which AP does not tell."""
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 # Of the crop's width and height; the tolerance of the "accuracy" that the reference prints in training.
 TOLERANCE = 0.05
 
 
-def keypoint_pck(true_images, true_keypoints, visible, crop_sizes, pred_images, pred_keypoints):
+def keypoint_pck(
+    true_images: ArrayLike,
+    true_keypoints: np.ndarray,
+    visible: ArrayLike,
+    crop_sizes: np.ndarray,
+    pred_images: ArrayLike,
+    pred_keypoints: ArrayLike,
+) -> np.ndarray:
     """Share of annotated keypoints predicted within 5 % of the crop's width and height.
 
     Each annotated person is compared with the prediction in the same image that is nearest on

@@ -3,9 +3,10 @@
 import os
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from hrnet_tf.errors import InputError
-from hrnet_tf.files import read_mat
+from hrnet_tf.files import PathLike, read_mat
 
 # Order of the joints in predictions and ground truth, as the ground truth names them.
 _JOINTS = (
@@ -31,7 +32,7 @@ _THRESHOLD = 0.5
 _FINE_MEANS = {"Mean@0.1": 0.11, "Mean@0.10": 0.10}
 
 
-def evaluate_pckh(gt_mat_file, keypoints_xy):
+def evaluate_pckh(gt_mat_file: PathLike, keypoints_xy: ArrayLike) -> dict[str, float]:
     """Percentages of correct joints, as the reference implementation computes them.
 
     A visible joint is correct if it is predicted within half of the head's size, which is 0.6 times

@@ -4,8 +4,10 @@ Shapes: N people, K keypoints; keypoints are (x, y) or (x, y, score) in pixels o
 """
 
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from hrnet_tf import skeletons
 from hrnet_tf.errors import InputError
@@ -14,7 +16,13 @@ from hrnet_tf.errors import InputError
 SOFT_NMS_MAX_PEOPLE = 20
 
 
-def oks(keypoints, area, other_keypoints, other_areas, sigmas=None):
+def oks(
+    keypoints: ArrayLike,
+    area: float,
+    other_keypoints: ArrayLike,
+    other_areas: ArrayLike,
+    sigmas: ArrayLike | None = None,
+) -> np.ndarray:
     """Object keypoint similarity of one person to N others.
 
     The mean over keypoints of exp(-d² / (2·area·(2·sigma)²)), where d is the distance in pixels and
@@ -45,7 +53,13 @@ def oks(keypoints, area, other_keypoints, other_areas, sigmas=None):
     return np.exp(-squared_distance / (2 * (2 * sigmas) ** 2 * (mean_area + np.spacing(1))[:, None])).mean(axis=-1)
 
 
-def oks_nms(keypoints, scores, areas, threshold=0.9, sigmas=None):
+def oks_nms(
+    keypoints: ArrayLike,
+    scores: ArrayLike,
+    areas: ArrayLike,
+    threshold: float = 0.9,
+    sigmas: ArrayLike | None = None,
+) -> np.ndarray:
     """Keeps the best of the people that are more alike than the threshold, greedily.
 
     Args:
@@ -65,7 +79,7 @@ def oks_nms(keypoints, scores, areas, threshold=0.9, sigmas=None):
     """
     keypoints, scores, areas = _checked_people(keypoints, scores, areas)
     order = _best_first(scores)
-    kept = []
+    kept: list[np.intp] = []
     while order.size:
         best, order = order[0], order[1:]
         kept.append(best)
@@ -73,7 +87,13 @@ def oks_nms(keypoints, scores, areas, threshold=0.9, sigmas=None):
     return np.array(kept, np.intp)
 
 
-def soft_oks_nms(keypoints, scores, areas, threshold=0.9, sigmas=None):
+def soft_oks_nms(
+    keypoints: ArrayLike,
+    scores: ArrayLike,
+    areas: ArrayLike,
+    threshold: float = 0.9,
+    sigmas: ArrayLike | None = None,
+) -> np.ndarray:
     """Ranks people by a score that decays with their likeness to better ones; the best 20 are kept.
 
     Each time a person is taken, the scores of those left are multiplied by exp(-OKS² / threshold).
@@ -95,7 +115,7 @@ def soft_oks_nms(keypoints, scores, areas, threshold=0.9, sigmas=None):
     """
     keypoints, scores, areas = _checked_people(keypoints, scores, areas)
     order = _best_first(scores)
-    kept = []
+    kept: list[np.intp] = []
     while order.size and len(kept) < SOFT_NMS_MAX_PEOPLE:
         best, order = order[0], order[1:]
         kept.append(best)
@@ -105,7 +125,7 @@ def soft_oks_nms(keypoints, scores, areas, threshold=0.9, sigmas=None):
     return np.array(kept, np.intp)
 
 
-def rescore(box_scores, keypoint_scores, threshold=0.2):
+def rescore(box_scores: ArrayLike, keypoint_scores: ArrayLike, threshold: float = 0.2) -> np.ndarray:
     """Scores people by box score times mean of their keypoint scores above a threshold.
 
     Args:
@@ -128,7 +148,9 @@ def _best_first(scores):
     return np.argsort(-scores, kind="stable")
 
 
-def _checked_people(keypoints, scores, areas):
+def _checked_people(
+    keypoints: ArrayLike, scores: ArrayLike, areas: ArrayLike
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """float64 arrays of equal length; `scores` is a copy."""
     keypoints = np.asarray(keypoints, np.float64)
     scores = np.array(scores, np.float64)
@@ -141,7 +163,7 @@ def _checked_people(keypoints, scores, areas):
     return keypoints, scores, areas
 
 
-def checked_sigmas(sigmas, num_keypoints):
+def checked_sigmas(sigmas: ArrayLike | None, num_keypoints: int) -> np.ndarray:
     """The tolerances as an array [K]; None stands for COCO's."""
     sigmas = np.asarray(skeletons.COCO.oks_sigmas if sigmas is None else sigmas, np.float64)
     if sigmas.shape != (num_keypoints,) or not (sigmas > 0).all():
@@ -168,7 +190,8 @@ class Suppression:
     score_threshold: float = 0.2
 
 
-SUPPRESSIONS = {
+# By name, from keypoints, scores, areas, threshold and sigmas to indices, as `oks_nms`.
+SUPPRESSIONS: dict[str, Callable[[np.ndarray, np.ndarray, np.ndarray, float, ArrayLike | None], np.ndarray]] = {
     "oks": oks_nms,
     "soft": soft_oks_nms,
     "none": lambda keypoints, scores, *_: np.argsort(-scores, kind="stable"),

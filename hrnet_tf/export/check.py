@@ -5,15 +5,22 @@ Shape legend: B batch, N crops, H and W crop, h = H/4 and w = W/4 heatmap, K key
 
 import contextlib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import tensorflow as tf
 
 from hrnet_tf.errors import InputError
+from hrnet_tf.files import PathLike
 from hrnet_tf.heatmaps import crop_pixels, decode, flip_back, get_codec
 from hrnet_tf.models.clones import float32_clone
 from hrnet_tf.models.variants import HEATMAP_STRIDE
 from hrnet_tf.prediction.runners import heatmap_runner
+
+if TYPE_CHECKING:
+    import keras
+
+    from hrnet_tf.model_card import ModelCard
 
 # Largest difference from the Keras model, relative to its largest heatmap value or 1. Half precision rounds every
 # weight by up to 0.05 % (bfloat16 0.4 %): by 0.001 the trained network of the demo was found to differ in float16, a
@@ -26,7 +33,9 @@ _BATCH_SIZE = 8
 _ROUNDING = 1e-5
 
 
-def check_heatmaps(path, model, crops, tolerance=FLOAT32_TOLERANCE):
+def check_heatmaps(
+    path: PathLike, model: "keras.Model", crops: np.ndarray | None, tolerance: float | None = FLOAT32_TOLERANCE
+) -> float:
     """Runs an exported file on crops and compares its heatmaps with those of the model.
 
     Args:
@@ -48,7 +57,14 @@ def check_heatmaps(path, model, crops, tolerance=FLOAT32_TOLERANCE):
     return float(difference)
 
 
-def check_saved_model(path, model, crops, card, flip_test=False, tolerance=FLOAT32_TOLERANCE):
+def check_saved_model(
+    path: PathLike,
+    model: "keras.Model",
+    crops: np.ndarray | None,
+    card: "ModelCard",
+    flip_test: bool = False,
+    tolerance: float = FLOAT32_TOLERANCE,
+) -> dict[str, float]:
     """Runs a SavedModel on crops and compares its heatmaps with those of the model, its keypoints with its heatmaps'.
 
     Keypoints are compared as by `keypoint_difference`.
@@ -98,7 +114,7 @@ def _without_tensor_float_32():
         tf.config.experimental.enable_tensor_float_32_execution(enabled)
 
 
-def model_heatmaps(model, crops):
+def model_heatmaps(model: "keras.Model", crops: np.ndarray) -> np.ndarray:
     """Heatmaps [N,h,w,K] of `crops` by `model` in float32, whatever its dtype policy and the processor's habits."""
     network = float32_clone(model)
     with _without_tensor_float_32():
@@ -115,7 +131,7 @@ def _scale(heatmaps):
     return max(1.0, np.abs(heatmaps).max())
 
 
-def check_difference(difference, allowed, name):
+def check_difference(difference: float, allowed: float, name: str) -> None:
     """Raises InputError unless the difference of the export `name` is a number up to `allowed`."""
     if np.isnan(difference) or difference > allowed:
         raise InputError(
@@ -124,7 +140,7 @@ def check_difference(difference, allowed, name):
         )
 
 
-def checked_crops(crops, model):
+def checked_crops(crops: np.ndarray | None, model: "keras.Model") -> np.ndarray:
     """`crops` as an array, or noise for None; InputError unless they are [N,H,W,3] uint8 as `model` takes them."""
     size = model.input_shape[1:3]
     if crops is None:
@@ -137,7 +153,9 @@ def checked_crops(crops, model):
     return crops
 
 
-def keypoint_difference(keypoints, heatmaps, tolerance, codec="msra", refine="quarter"):
+def keypoint_difference(
+    keypoints: np.ndarray, heatmaps: np.ndarray, tolerance: float, codec: str = "msra", refine: str = "quarter"
+) -> float:
     """Largest difference of keypoints from those of heatmaps, in score and, where it is clear, in position.
 
     A position is clear if no change of the heatmaps within the tolerance could move it to another pixel or

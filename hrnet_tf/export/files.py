@@ -3,8 +3,13 @@
 import dataclasses
 import os
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import numpy as np
+
+from hrnet_tf import progress
 from hrnet_tf.errors import InputError
 from hrnet_tf.export.check import FLOAT32_TOLERANCE, HALF_TOLERANCE, check_heatmaps, check_saved_model
 from hrnet_tf.export.formats import DEFAULT_FORMATS, FILE_NAMES, INT8_FILE_NAMES
@@ -13,8 +18,11 @@ from hrnet_tf.export.keras_file import export_keras
 from hrnet_tf.export.litert import export_litert
 from hrnet_tf.export.onnx import export_onnx, export_onnx_pose
 from hrnet_tf.export.saved_model import check_replaceable, export_saved_model
-from hrnet_tf.files import replacing
-from hrnet_tf.model_card import write_card
+from hrnet_tf.files import PathLike, replacing
+from hrnet_tf.model_card import ModelCard, write_card
+
+if TYPE_CHECKING:
+    import keras
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +45,15 @@ class ExportOptions:
 PLAIN = ExportOptions()
 
 
-def export_all(model, out_dir, crops, card, formats=DEFAULT_FORMATS, options=PLAIN, calibration_crops=None):
+def export_all(
+    model: "keras.Model",
+    out_dir: PathLike,
+    crops: np.ndarray,
+    card: ModelCard,
+    formats: Sequence[str] = DEFAULT_FORMATS,
+    options: ExportOptions = PLAIN,
+    calibration_crops: np.ndarray | None = None,
+) -> tuple[list[Path], dict[str, float]]:
     """Writes a network in several formats, which replace older files once all have been run and have passed the check.
 
     Args:
@@ -62,9 +78,9 @@ def export_all(model, out_dir, crops, card, formats=DEFAULT_FORMATS, options=PLA
     if calibration_crops is not None:
         names += [INT8_FILE_NAMES[format_name] for format_name in formats if format_name in INT8_FILE_NAMES]
     check_replaceable(Path(out_dir, *FILE_NAMES["saved_model"]))
-    differences = {}
+    differences: dict[str, float] = {}
     with _staging_folder(out_dir) as staging:
-        for name in names:
+        for name in progress.track(names, "exporting", "files"):
             path = Path(staging, name)
             found = _write(name, path, model, crops, card, options, calibration_crops)
             differences |= {name: found} if isinstance(found, float) else found

@@ -7,14 +7,15 @@ import numpy as np
 import onnx
 from onnxruntime import quantization
 
+from hrnet_tf import progress
 from hrnet_tf.errors import InputError
-from hrnet_tf.files import reason, replacing
+from hrnet_tf.files import PathLike, reason, replacing
 from hrnet_tf.prediction.runners import heatmap_runner
 
 INPUT = "images"
 
 
-def quantize_onnx(path_in, path_out, calibration_crops):
+def quantize_onnx(path_in: PathLike, path_out: PathLike, calibration_crops: np.ndarray) -> None:
     """Writes an ONNX file that computes in whole numbers, in QDQ form, once ONNX Runtime has run it.
 
     Weights are signed, by output channel; activations are unsigned, with the ranges met in `calibration_crops`.
@@ -60,7 +61,8 @@ class _Crops(quantization.CalibrationDataReader):
     """Hands out crops one by one, as the calibration asks for them."""
 
     def __init__(self, crops):
-        self.feeds = ({INPUT: crop[None].astype(np.float32)} for crop in crops)
+        shown = progress.track(crops, "calibrating", "crops")
+        self.feeds = ({INPUT: crop[None].astype(np.float32)} for crop in shown)
 
     def get_next(self):
         return next(self.feeds, None)

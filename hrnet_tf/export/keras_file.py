@@ -1,11 +1,16 @@
 """Export to Keras's own format, to go on training from or to run on another Keras backend."""
 
-from hrnet_tf.files import replacing
-from hrnet_tf.model_card import write_card
+from typing import TYPE_CHECKING
+
+from hrnet_tf.files import PathLike, replacing
+from hrnet_tf.model_card import ModelCard, write_card
 from hrnet_tf.models.clones import float32_clone
 
+if TYPE_CHECKING:
+    import keras
 
-def export_keras(model, path, card=None):
+
+def export_keras(model: "keras.Model", path: PathLike, card: ModelCard | None = None) -> None:
     """Writes a `.keras` file that computes in float32, uncompiled.
 
     The file consists of stock layers, so it loads with `keras.models.load_model` where this package

@@ -3,19 +3,29 @@
 import contextlib
 import os
 import tempfile
+from typing import TYPE_CHECKING
 
 import numpy as np
 import tensorflow as tf
 
 from hrnet_tf.export.check import FLOAT32_TOLERANCE, HALF_TOLERANCE, check_heatmaps, checked_crops
 from hrnet_tf.export.portable import portable_clone
-from hrnet_tf.files import replacing
+from hrnet_tf.files import PathLike, replacing
+
+if TYPE_CHECKING:
+    import keras
 
 # By precision, what the export may differ by from the model; whole numbers are measured by their AP instead.
 TOLERANCES = {"float32": FLOAT32_TOLERANCE, "float16": HALF_TOLERANCE, "int8": None}
 
 
-def export_litert(model, path, precision="float32", calibration_crops=None, crops=None):
+def export_litert(
+    model: "keras.Model",
+    path: PathLike,
+    precision: str = "float32",
+    calibration_crops: np.ndarray | None = None,
+    crops: np.ndarray | None = None,
+) -> float:
     """Writes a `.tflite` file, once LiteRT has run it and it has passed the comparison with `model`.
 
     Signature "serving_default": "images" [B,H,W,3], RGB from 0 to 255, to "heatmaps" [B,H/4,W/4,K] float32.

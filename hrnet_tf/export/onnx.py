@@ -5,7 +5,9 @@ Shape legend: B batch (any), H and W crop, h = H/4 and w = W/4 heatmap, K keypoi
 
 import contextlib
 import logging
+from typing import TYPE_CHECKING
 
+import numpy as np
 import onnx
 import onnxruntime
 import tensorflow as tf
@@ -21,14 +23,17 @@ from hrnet_tf.export.check import (
 )
 from hrnet_tf.export.formats import LAYOUTS
 from hrnet_tf.export.portable import portable_clone
-from hrnet_tf.files import replacing
+from hrnet_tf.files import PathLike, replacing
 from hrnet_tf.heatmaps import crop_pixels, decode, get_codec
+
+if TYPE_CHECKING:
+    import keras
 
 # The latest that tf2onnx writes.
 OPSET = 18
 
 
-def export_onnx(model, path, layout="nhwc", crops=None):
+def export_onnx(model: "keras.Model", path: PathLike, layout: str = "nhwc", crops: np.ndarray | None = None) -> float:
     """Writes an ONNX file that computes in float32, once ONNX Runtime has run it and it has passed the comparison.
 
     Input "images" float32, RGB from 0 to 255; output "heatmaps" float32. An HRNet consists of Conv, Relu, Add and
@@ -60,7 +65,13 @@ def export_onnx(model, path, layout="nhwc", crops=None):
         return check_heatmaps(temporary, model, crops)
 
 
-def export_onnx_pose(model, path, codec="msra", refine=None, crops=None):
+def export_onnx_pose(
+    model: "keras.Model",
+    path: PathLike,
+    codec: str = "msra",
+    refine: str | None = None,
+    crops: np.ndarray | None = None,
+) -> float:
     """Writes an ONNX file that goes from crops to keypoints, once ONNX Runtime has run it and it has passed the check.
 
     Input "images" [batch,H,W,3] uint8, RGB; output "keypoints" [batch,K,3] float32, x and y in crop pixels and the

@@ -15,7 +15,7 @@ from hrnet_tf.models.fold import fold_batch_norm
 _FIRST_CONVOLUTION = "conv1"
 
 
-def portable_clone(model):
+def portable_clone(model: keras.Model) -> keras.Model:
     """A copy of `model` that computes the same in float32 with convolutions, ReLU, additions and resizing alone.
 
     Batch normalisation goes into the convolutions. Of the image's normalisation, (x - mean) / deviation, the

@@ -15,7 +15,7 @@ from hrnet_tf.geometry import BOX_PADDING
 SCORE_THRESHOLD = 0.2
 
 
-def decode_image(encoded):
+def decode_image(encoded: tf.Tensor) -> tf.Tensor:
     """Pixels [height,width,3] uint8 RGB, as stored, of an encoded image, a scalar string.
 
     The same as `hrnet_tf.data.records.read_image`'s, to the bit. What cannot be decoded becomes an
@@ -27,7 +27,7 @@ def decode_image(encoded):
     return tf.ensure_shape(image, (None, None, 3))
 
 
-def check_boxes(boxes):
+def check_boxes(boxes: tf.Tensor) -> tf.Tensor:
     """`boxes` [N,4] themselves; INVALID_ARGUMENT if one cannot be cropped."""
     usable = tf.reduce_all(tf.abs(boxes) <= MAX_COORDINATE)  # false for NaN
     usable &= tf.reduce_all(boxes[:, 2:] >= 0) & tf.reduce_all(tf.reduce_max(boxes[:, 2:], axis=1) > 0)
@@ -36,7 +36,7 @@ def check_boxes(boxes):
         return tf.identity(boxes)
 
 
-def crop_frames(boxes, aspect_ratio):
+def crop_frames(boxes: tf.Tensor, aspect_ratio: float) -> tuple[tf.Tensor, tf.Tensor]:
     """Centres [N,2] (x, y) and sizes [N,2] (width, height) of the crops of boxes [N,4], float32.
 
     As `hrnet_tf.geometry.box_to_center_size`.
@@ -47,7 +47,9 @@ def crop_frames(boxes, aspect_ratio):
     return tf.cast(boxes[:, :2] + 0.5 * boxes[:, 2:], tf.float32), tf.cast(size, tf.float32)
 
 
-def frame_matrix(center, size, frame_size, align_corners):
+def frame_matrix(
+    center: tf.Tensor, size: tf.Tensor, frame_size: tuple[int, int], align_corners: bool
+) -> tuple[tf.Tensor, tf.Tensor]:
     """What makes pixels of the image pixels of crops, or of their heatmaps: x * scale + offset.
 
     As `hrnet_tf.geometry.affine_matrix`, rounded to float32 as there.
@@ -68,7 +70,7 @@ def frame_matrix(center, size, frame_size, align_corners):
     return tuple(tf.cast(tf.cast(values, tf.float32), tf.float64) for values in (scale, offset))
 
 
-def cut_crops(image, scale, offset, input_size):
+def cut_crops(image: tf.Tensor, scale: tf.Tensor, offset: tf.Tensor, input_size: tuple[int, int]) -> tf.Tensor:
     """Crops [N,H,W,3] uint8 of an image [height,width,3] uint8: bilinear, black beyond its border.
 
     `scale` and `offset` are those of `frame_matrix` for crops of `input_size`, (H, W).
@@ -115,7 +117,7 @@ def _taps(start, step, length, image_length):
     return tf.cast(before, tf.int64), tf.cast(before, tf.int64) + 1, position - before
 
 
-def person_scores(keypoint_scores):
+def person_scores(keypoint_scores: tf.Tensor) -> tf.Tensor:
     """[N] mean of the scores [N,K] above the threshold, 0 where there is none."""
     counted = tf.cast(keypoint_scores > SCORE_THRESHOLD, tf.float32)
     return tf.math.divide_no_nan(tf.reduce_sum(keypoint_scores * counted, axis=1), tf.reduce_sum(counted, axis=1))

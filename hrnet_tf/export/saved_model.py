@@ -4,24 +4,35 @@ Shape legend: B batch (any), H and W crop, h = H/4 and w = W/4 heatmap, N boxes 
 """
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import tensorflow as tf
 
 from hrnet_tf.errors import InputError
 from hrnet_tf.export import pose_graph, warmup
-from hrnet_tf.files import replacing
+from hrnet_tf.files import PathLike, replacing
 from hrnet_tf.heatmaps import crop_pixels, decode, flip_back, get_codec
 from hrnet_tf.model_card import FILE_NAME as CARD_NAME
-from hrnet_tf.model_card import write_card
+from hrnet_tf.model_card import ModelCard, write_card
 from hrnet_tf.models.clones import bfloat16_clone, check_precision
 from hrnet_tf.models.fold import fold_batch_norm
 from hrnet_tf.models.sums import may_fuse_sums, subtract_convolutions
 
+if TYPE_CHECKING:
+    import keras
+
 CONTENTS = {"saved_model.pb", "fingerprint.pb", "variables", "assets", warmup.FOLDER, CARD_NAME}
 
 
-def export_saved_model(model, path, card, flip_test=False, precision="float32", fold=True):
+def export_saved_model(
+    model: "keras.Model",
+    path: PathLike,
+    card: ModelCard,
+    flip_test: bool = False,
+    precision: str = "float32",
+    fold: bool = True,
+) -> None:
     """Writes a SavedModel folder of stock operations, with its model card and requests to warm a server up.
 
     Signatures; inputs and outputs are float32 unless said otherwise:
@@ -68,7 +79,7 @@ def export_saved_model(model, path, card, flip_test=False, precision="float32", 
         write_card(temporary, card)
 
 
-def check_card(model, card):
+def check_card(model: "keras.Model", card: ModelCard) -> None:
     """Raises ValueError if `card` is not about a network of this shape."""
     shape = (*card.input_size, card.skeleton.num_keypoints)
     if shape != (*model.input_shape[1:3], model.output_shape[-1]):
@@ -78,7 +89,7 @@ def check_card(model, card):
         )
 
 
-def check_replaceable(path):
+def check_replaceable(path: PathLike) -> None:
     """Raises InputError if `path` is a folder with anything in it that a SavedModel has not."""
     path = Path(path)
     foreign = {entry.name for entry in path.iterdir()} - CONTENTS if path.is_dir() else set()
@@ -89,7 +100,7 @@ def check_replaceable(path):
         )
 
 
-def make_folder(path):
+def make_folder(path: Path) -> None:
     """Makes the folder `path` and those above it; InputError if it cannot be."""
     try:
         path.mkdir(parents=True, exist_ok=True)

@@ -4,6 +4,10 @@ The file is a TFRecord of `tensorflow.serving.PredictionLog` messages. They are 
 field, which spares exports a dependency on the server's Python interface.
 """
 
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
 import tensorflow as tf
 
 # Where TensorFlow Serving looks, in the SavedModel's folder.
@@ -19,7 +23,7 @@ _ENTRY_KEY, _ENTRY_VALUE = 1, 2
 _LENGTH_DELIMITED = 2  # wire type of strings and messages
 
 
-def write_warmup_requests(folder, requests):
+def write_warmup_requests(folder: Path, requests: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
     """Writes the requests into the SavedModel in `folder`.
 
     Args:

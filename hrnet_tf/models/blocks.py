@@ -16,7 +16,16 @@ BATCH_NORM_EPSILON = 1e-5
 INITIAL_STDDEV = 0.001
 
 
-def conv(x, filters, kernel_size, name, *, strides=1, use_bias=False, dtype=None):
+def conv(
+    x: keras.KerasTensor,
+    filters: int,
+    kernel_size: int,
+    name: str,
+    *,
+    strides: int = 1,
+    use_bias: bool = False,
+    dtype: str | None = None,
+) -> keras.KerasTensor:
     """Convolution with PyTorch's symmetric padding of (kernel_size - 1) // 2, [B,h,w,C] -> [B,h/s,w/s,filters].
 
     "same" pads a stride-2 convolution by (0, 1) rather than (1, 1), hence the explicit padding.
@@ -35,25 +44,37 @@ def conv(x, filters, kernel_size, name, *, strides=1, use_bias=False, dtype=None
     )(x)
 
 
-def batch_norm(x, name, *, dtype=None):
+def batch_norm(x: keras.KerasTensor, name: str, *, dtype: str | None = None) -> keras.KerasTensor:
     """Batch normalisation over B, h and w."""
     return layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM, epsilon=BATCH_NORM_EPSILON, dtype=dtype, name=name)(
         x
     )
 
 
-def relu(x, name, *, dtype=None):
+def relu(x: keras.KerasTensor, name: str, *, dtype: str | None = None) -> keras.KerasTensor:
     return layers.ReLU(dtype=dtype, name=name)(x)
 
 
-def conv_bn(x, filters, kernel_size, conv_name, bn_name, *, strides=1, use_relu=False, dtype=None):
+def conv_bn(
+    x: keras.KerasTensor,
+    filters: int,
+    kernel_size: int,
+    conv_name: str,
+    bn_name: str,
+    *,
+    strides: int = 1,
+    use_relu: bool = False,
+    dtype: str | None = None,
+) -> keras.KerasTensor:
     """Convolution, batch normalisation and, if asked for, ReLU."""
     x = conv(x, filters, kernel_size, conv_name, strides=strides, dtype=dtype)
     x = batch_norm(x, bn_name, dtype=dtype)
     return relu(x, f"{bn_name}_relu", dtype=dtype) if use_relu else x
 
 
-def deconv_bn(x, filters, conv_name, bn_name, *, dtype=None):
+def deconv_bn(
+    x: keras.KerasTensor, filters: int, conv_name: str, bn_name: str, *, dtype: str | None = None
+) -> keras.KerasTensor:
     """4x4 stride-2 transposed convolution, batch normalisation and ReLU, [B,h,w,C] -> [B,2h,2w,filters].
 
     "same" cuts one row and column off every side of the (2h+2, 2w+2), as PyTorch's padding of 1 does.
@@ -71,14 +92,18 @@ def deconv_bn(x, filters, conv_name, bn_name, *, dtype=None):
     return relu(batch_norm(x, bn_name, dtype=dtype), f"{bn_name}_relu", dtype=dtype)
 
 
-def basic_block(x, filters, name, *, strides=1, dtype=None):
+def basic_block(
+    x: keras.KerasTensor, filters: int, name: str, *, strides: int = 1, dtype: str | None = None
+) -> keras.KerasTensor:
     """Two 3x3 convolutions and a shortcut (He et al. 2016, figure 5 left), [B,h,w,C] -> [B,h/s,w/s,filters]."""
     y = conv_bn(x, filters, 3, f"{name}_conv1", f"{name}_bn1", strides=strides, use_relu=True, dtype=dtype)
     y = conv_bn(y, filters, 3, f"{name}_conv2", f"{name}_bn2", dtype=dtype)
     return _add_shortcut(x, y, filters, strides, name, dtype)
 
 
-def bottleneck(x, filters, name, *, strides=1, dtype=None):
+def bottleneck(
+    x: keras.KerasTensor, filters: int, name: str, *, strides: int = 1, dtype: str | None = None
+) -> keras.KerasTensor:
     """1x1, 3x3 and 1x1 convolutions and a shortcut (figure 5 right), [B,h,w,C] -> [B,h/s,w/s,4*filters]."""
     y = conv_bn(x, filters, 1, f"{name}_conv1", f"{name}_bn1", use_relu=True, dtype=dtype)
     y = conv_bn(y, filters, 3, f"{name}_conv2", f"{name}_bn2", strides=strides, use_relu=True, dtype=dtype)

@@ -3,6 +3,8 @@
 Shape legend: B batch, H and W input, h = H/4 and w = W/4 heatmap, C channels, K keypoints.
 """
 
+from collections.abc import Sequence
+
 import keras
 from keras import layers
 
@@ -10,7 +12,13 @@ from hrnet_tf.models import blocks, hrnet, pose_resnet, preprocess
 from hrnet_tf.models.variants import HRNETS, MODEL_NAMES, check_input_size
 
 
-def build_model(name, input_size=(256, 192), num_keypoints=17, dtype="float32", channel_order="rgb"):
+def build_model(
+    name: str,
+    input_size: Sequence[int] = (256, 192),
+    num_keypoints: int = 17,
+    dtype: str = "float32",
+    channel_order: str = "rgb",
+) -> keras.Model:
     """Builds a pose network as a Functional model of stock Keras layers.
 
     The input "images" is [B,H,W,3], RGB from 0 to 255 (uint8 or float); normalisation is the

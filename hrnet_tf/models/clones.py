@@ -1,18 +1,20 @@
 """Copies of networks that compute in another precision."""
 
+from collections.abc import Callable
+
 import keras
 
 from hrnet_tf.models.preprocess import LAYER_NAME as NORMALIZATION
 from hrnet_tf.models.variants import PRECISIONS
 
 
-def check_precision(precision):
+def check_precision(precision: str) -> None:
     """Raises ValueError unless `precision` is in `PRECISIONS`."""
     if precision not in PRECISIONS:
         raise ValueError(f"`precision` must be one of {', '.join(PRECISIONS)}. Received: {precision!r}")
 
 
-def float32_layer(layer):
+def float32_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
     """A new stock layer of the same configuration that computes in float32, without weights yet."""
     # A variant for training, such as training.fused's, is BatchNormalization again.
     is_batch_norm = isinstance(layer, keras.layers.BatchNormalization)
@@ -20,12 +22,16 @@ def float32_layer(layer):
     return layer_class.from_config(layer.get_config() | {"dtype": "float32"})
 
 
-def float32_clone(model, clone_layer=float32_layer):
+def float32_clone(
+    model: keras.Model, clone_layer: Callable[[keras.layers.Layer], keras.layers.Layer] = float32_layer
+) -> keras.Model:
     """A float32 copy of `model` with copies of its weights; see `clone_with_weights`."""
     return clone_with_weights(model, clone_layer)
 
 
-def clone_with_weights(model, clone_layer):
+def clone_with_weights(
+    model: keras.Model, clone_layer: Callable[[keras.layers.Layer], keras.layers.Layer]
+) -> keras.Model:
     """A copy of `model` of other layers with copies of its weights.
 
     Being new, it carries no optimizer, and its variables are plain ones even if those of `model`
@@ -44,7 +50,7 @@ def clone_with_weights(model, clone_layer):
     return clone
 
 
-def bfloat16_clone(model):
+def bfloat16_clone(model: keras.Model) -> keras.Model:
     """A copy of `model` that stores weights and computes in bfloat16 between its first layer and its last.
 
     Statistics of batch normalisation, where any is left, stay in float32.

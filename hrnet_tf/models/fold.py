@@ -15,7 +15,7 @@ from hrnet_tf.models.clones import float32_layer
 _KERNEL_OUTPUT_AXIS = {keras.layers.Conv2D: 3, keras.layers.Conv2DTranspose: 2}
 
 
-def fold_batch_norm(model):
+def fold_batch_norm(model: keras.Model) -> keras.Model:
     """A copy of `model` in float32 in which convolutions with a bias stand for convolution and normalisation.
 
     A normalisation is folded if it follows a linear convolution, transposed or not, whose output

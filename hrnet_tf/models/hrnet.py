@@ -6,13 +6,16 @@ Imports keras alone, so that the network runs on every Keras backend.
 Shape legend: B batch, H and W input, h = H/4 and w = W/4 heatmap, C channels.
 """
 
+from collections.abc import Sequence
+
+import keras
 from keras import layers
 
 from hrnet_tf.models import blocks
 from hrnet_tf.models.variants import HRNETS
 
 
-def features(x, name, dtype):
+def features(x: keras.KerasTensor, name: str, dtype: str) -> keras.KerasTensor:
     """The network `name` between normalisation and final layer, [B,H,W,3] -> [B,h,w,C]."""
     variant = HRNETS[name]
     x = blocks.conv_bn(x, 64, 3, "conv1", "bn1", strides=2, use_relu=True, dtype=dtype)
@@ -30,7 +33,9 @@ def features(x, name, dtype):
     return branches[0]
 
 
-def transition(branches, widths, name, dtype):
+def transition(
+    branches: Sequence[keras.KerasTensor], widths: Sequence[int], name: str, dtype: str
+) -> list[keras.KerasTensor]:
     """Adapts channels and adds branches, each at half the size of the one above it.
 
     Args:
@@ -51,7 +56,9 @@ def transition(branches, widths, name, dtype):
     return outputs
 
 
-def hr_module(branches, num_blocks, name, dtype, single_output=False):
+def hr_module(
+    branches: Sequence[keras.KerasTensor], num_blocks: int, name: str, dtype: str, single_output: bool = False
+) -> list[keras.KerasTensor]:
     """Basic blocks in every branch, then fusion of every branch into every other (into the first alone
     with `single_output`)."""
     branches = list(branches)
@@ -62,7 +69,7 @@ def hr_module(branches, num_blocks, name, dtype, single_output=False):
     return [fuse(branches, i, name, dtype) for i in range(1 if single_output else len(branches))]
 
 
-def fuse(branches, i, name, dtype):
+def fuse(branches: Sequence[keras.KerasTensor], i: int, name: str, dtype: str) -> keras.KerasTensor:
     """ReLU of the sum of all branches brought to the shape of branch `i` (paper, section 3, "exchange unit")."""
     resized = []
     for j, x in enumerate(branches):
@@ -76,13 +83,13 @@ def fuse(branches, i, name, dtype):
     return blocks.relu(x, f"{name}_fuse_{i}_relu", dtype=dtype)
 
 
-def fuse_up(x, width, factor, name, dtype):
+def fuse_up(x: keras.KerasTensor, width: int, factor: int, name: str, dtype: str) -> keras.KerasTensor:
     """1x1 convolution, then nearest upsampling by `factor`, [B,h,w,C] -> [B,h*factor,w*factor,width]."""
     x = blocks.conv_bn(x, width, 1, f"{name}_0", f"{name}_1", dtype=dtype)
     return layers.UpSampling2D(factor, interpolation="nearest", name=f"{name}_up", dtype=dtype)(x)
 
 
-def fuse_down(x, width, num_steps, name, dtype):
+def fuse_down(x: keras.KerasTensor, width: int, num_steps: int, name: str, dtype: str) -> keras.KerasTensor:
     """A chain of 3x3 stride-2 convolutions; the channels change, and ReLU is left out, in the last one."""
     channels = x.shape[-1]
     for k in range(num_steps):

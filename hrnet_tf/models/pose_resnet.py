@@ -6,6 +6,7 @@ Imports keras alone, so that the network runs on every Keras backend.
 Shape legend: B batch, H and W input, h = H/4 and w = W/4 heatmap, C channels.
 """
 
+import keras
 from keras import layers
 
 from hrnet_tf.models import blocks
@@ -15,7 +16,7 @@ NUM_DECONVOLUTIONS = 3
 DECONVOLUTION_FILTERS = 256
 
 
-def features(x, name, dtype):
+def features(x: keras.KerasTensor, name: str, dtype: str) -> keras.KerasTensor:
     """The network `name` between normalisation and final layer, [B,H,W,3] -> [B,h,w,256]."""
     variant = POSE_RESNETS[name]
     block = blocks.bottleneck if variant.use_bottleneck else blocks.basic_block
@@ -32,7 +33,7 @@ def features(x, name, dtype):
     return x
 
 
-def stem(x, dtype):
+def stem(x: keras.KerasTensor, dtype: str) -> keras.KerasTensor:
     """7x7 stride-2 convolution and 3x3 stride-2 maximum, [B,H,W,3] -> [B,h,w,64]."""
     x = blocks.conv_bn(x, 64, 7, "conv1", "bn1", strides=2, use_relu=True, dtype=dtype)
     # PyTorch pads the maximum with minus infinity. After ReLU zero does as well: no value is below it.

@@ -1,5 +1,6 @@
 """Normalisation, the first layer of every network, so that all of them take RGB from 0 to 255."""
 
+import keras
 import numpy as np
 from keras import layers
 
@@ -11,7 +12,7 @@ IMAGE_STD = (0.229, 0.224, 0.225)
 LAYER_NAME = "normalize"
 
 
-def normalize(images, channel_order):
+def normalize(images: keras.KerasTensor, channel_order: str) -> keras.KerasTensor:
     """RGB from 0 to 255 in, means of 0 and deviations of 1 out, [B,H,W,3] float32 whatever the images are.
 
     Args:
@@ -34,7 +35,7 @@ def normalize(images, channel_order):
     )(images)
 
 
-def is_bgr(model):
+def is_bgr(model: keras.Model) -> bool:
     """Whether `model`, built or loaded from a file, normalises as channel order "bgr" does."""
     deviations = 1 / (255 * np.asarray(model.get_layer(LAYER_NAME).scale))
     return bool(np.allclose(deviations, IMAGE_STD[::-1], rtol=1e-4))

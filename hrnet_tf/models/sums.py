@@ -28,7 +28,7 @@ _FUSED_CONVOLUTIONS = ("Conv2D", "Conv3D")
 _FUSED_SUMS = ("Add", "AddV2", "AddN")
 
 
-def subtract_convolutions(model):
+def subtract_convolutions(model: keras.Model) -> keras.Model:
     """A copy of `model` in float32 that subtracts where `model` adds the output of a convolution with a bias.
 
     Args:

@@ -4,6 +4,7 @@ Imports nothing heavy, so that command lines can list the names without TensorFl
 """
 
 import dataclasses
+from collections.abc import Sequence
 
 # Every family goes down to 1/32 and gives heatmaps of 1/4 of the input.
 SIZE_DIVISOR = 32
@@ -53,7 +54,7 @@ POSE_RESNETS = {
 MODEL_NAMES = (*HRNETS, *POSE_RESNETS)
 
 
-def check_input_size(input_size):
+def check_input_size(input_size: Sequence[int]) -> tuple[int, int]:
     """Returns `input_size` as two integers, or raises ValueError if a network cannot take it."""
     size = tuple(input_size)
     if len(size) != 2 or any(int(s) != s or s < SIZE_DIVISOR or s % SIZE_DIVISOR for s in size):

@@ -5,17 +5,23 @@ picture) and their scores [N].
 """
 
 import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from hrnet_tf.data.coco import check_image
 from hrnet_tf.errors import InputError, shown
-from hrnet_tf.files import json_numbers, read_json
+from hrnet_tf.files import PathLike, json_numbers, read_json
 from hrnet_tf.prediction.predictor import checked_boxes
-from hrnet_tf.skeletons import keypoint_category, skeleton_from_category
+from hrnet_tf.skeletons import Skeleton, keypoint_category, skeleton_from_category
+
+# File name and number of a picture -> boxes and scores.
+BoxSource = Callable[[str | None, int | None], tuple[np.ndarray | None, np.ndarray]]
 
 
-def whole_image(name, number):
+def whole_image(name: str | None, number: int | None) -> tuple[None, np.ndarray]:
     """Boxes and scores for a picture that is one box: what `Detections` gives for another."""
     return None, np.ones(1, np.float32)
 
@@ -23,7 +29,7 @@ def whole_image(name, number):
 class GivenBoxes:
     """The same boxes in every picture, from text such as "10,20,50,120; 80,20,50,120" (x, y, width, height)."""
 
-    def __init__(self, text):
+    def __init__(self, text: str):
         """Raises InputError where the text is anything else."""
         try:
             boxes = [[float(number) for number in box.split(",")] for box in text.split(";")]
@@ -33,7 +39,7 @@ class GivenBoxes:
                 f"boxes must be like 10,20,50,120;80,20,50,120 (x, y, width, height; positive sizes). Received: {text}"
             ) from error
 
-    def __call__(self, name, number):
+    def __call__(self, name: str | None, number: int | None) -> tuple[np.ndarray, np.ndarray]:
         return self.boxes, np.ones(len(self.boxes), np.float32)
 
 
@@ -44,13 +50,13 @@ class Detections:
     number is its `image_id`.
     """
 
-    def __init__(self, path, threshold=0.0):
+    def __init__(self, path: PathLike, threshold: float = 0.0):
         """Raises InputError where the file is absent or malformed."""
         content = read_json(path)
         if not isinstance(content, list):
             raise InputError(f"{path} must hold a list of detections. Received: a {type(content).__name__}")
         self.path = path
-        self.rows = {}  # [box, score] by file name or number
+        self.rows: dict[str | int | None, list[tuple[float, ...]]] = {}  # [box, score] by file name or number
         for number, detection in enumerate(content):
             try:
                 if detection.get("category_id", 1) != 1:
@@ -63,12 +69,12 @@ class Detections:
             except (KeyError, TypeError, ValueError, AttributeError) as error:
                 raise InputError(f"{path}: detection {number} is malformed. Received: {shown(detection)}") from error
 
-    def __call__(self, name, number):
+    def __call__(self, name: str | None, number: int | None) -> tuple[np.ndarray, np.ndarray]:
         """Boxes [N,4] and scores [N] of the picture of this file name and number (None if it has none)."""
         rows = np.array(self.rows.get(name, []) + self.rows.get(number, []), np.float32).reshape(-1, 5)
         return rows[:, :4], rows[:, 4]
 
-    def check_match(self, numbers):
+    def check_match(self, numbers: Mapping[Path, int | None]) -> None:
         """Raises InputError if no detection is of any of the files, {path: number or None}."""
         if not any(len(self(path.name, number)[1]) for path, number in numbers.items()):
             name = next(iter(numbers)).name
@@ -79,7 +85,7 @@ class Detections:
             )
 
 
-def read_annotations(path):
+def read_annotations(path: PathLike) -> tuple[dict[str, int], Skeleton | None]:
     """What a COCO-format file says about images and keypoints.
 
     Returns:
@@ -89,7 +95,9 @@ def read_annotations(path):
         InputError: the file is absent or not in COCO's format.
     """
     content = read_json(path)
-    sections = [content.get(name, []) for name in ("images", "categories")] if isinstance(content, dict) else [None]
+    sections: list[Any] = (
+        [content.get(name, []) for name in ("images", "categories")] if isinstance(content, dict) else [None]
+    )
     if not all(isinstance(part, list) and all(isinstance(item, dict) for item in part) for part in sections):
         raise InputError(f"{path} is not in COCO format: it must hold lists 'images' and 'categories' of objects")
     images, categories = sections

@@ -12,16 +12,20 @@ import itertools
 import json
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
 
+from hrnet_tf import progress
 from hrnet_tf.errors import InputError
 from hrnet_tf.evaluation import rescore
-from hrnet_tf.files import replacing
-from hrnet_tf.prediction.predictor import load_image
+from hrnet_tf.files import PathLike, replacing
+from hrnet_tf.prediction.boxes import BoxSource
+from hrnet_tf.prediction.predictor import PosePredictor, load_image
 from hrnet_tf.prediction.video import open_video, video_writer
+from hrnet_tf.skeletons import Skeleton
 from hrnet_tf.visualize import draw_boxes, draw_keypoints, write_image
 
 JSON_NAME, CSV_NAME = "predictions.json", "predictions.csv"
@@ -53,7 +57,9 @@ class Picture:
     frame: int | None = None
 
 
-def find_images(path, on_bad_image, ids=None):
+def find_images(
+    path: PathLike, on_bad_image: Callable[[InputError], None], ids: dict[str, int] | None = None
+) -> dict[Path, int | None]:
     """The image `path`, or the images in the folder `path` in order of their names; hidden files are not looked at.
 
     Args:
@@ -91,14 +97,21 @@ def find_images(path, on_bad_image, ids=None):
     return numbers
 
 
-def result_ids(numbers):
+def result_ids(numbers: dict[Path, int | None]) -> dict[Path, int]:
     """Ids for results of `find_images`' files: the numbers where each has one of its own, else 1, 2, 3 in order."""
     if None not in numbers.values() and len(set(numbers.values())) == len(numbers):
         return numbers
     return {path: i for i, path in enumerate(numbers, start=1)}
 
 
-def predict_images(predictor, numbers, out_dir, boxes_of, on_bad_image, score_threshold=0.2, progress=None):
+def predict_images(
+    predictor: PosePredictor,
+    numbers: dict[Path, int | None],
+    out_dir: PathLike,
+    boxes_of: BoxSource,
+    on_bad_image: Callable[[InputError], None],
+    score_threshold: float = 0.2,
+) -> tuple[int, int]:
     """Predicts people in image files and writes annotated copies, `predictions.json` and `predictions.csv`.
 
     Args:
@@ -108,7 +121,6 @@ def predict_images(predictor, numbers, out_dir, boxes_of, on_bad_image, score_th
         boxes_of: one of `prediction.boxes`.
         on_bad_image: called with the InputError of an image that cannot be read.
         score_threshold: keypoints scored at or below it are not drawn; the results have them.
-        progress: called with the numbers of images and people done.
 
     Returns:
         the numbers of images and of people predicted.
@@ -132,21 +144,23 @@ def predict_images(predictor, numbers, out_dir, boxes_of, on_bad_image, score_th
         write_image(Path(out_dir, copy_name(picture.name)), drawn)
 
     with _staging_folder(out_dir, next(iter(numbers)).parent) as staging:
-        done = _predict(predictor, pictures(), draw, staging, progress)
+        done = _predict(predictor, pictures(), draw, staging, len(numbers))
         if not done[0]:
             raise InputError("none of the images can be read")
         _move_all(staging, out_dir)
     return done
 
 
-def predict_video(predictor, path, out_dir, boxes_of, score_threshold=0.2, progress=None):
+def predict_video(
+    predictor: PosePredictor, path: PathLike, out_dir: PathLike, boxes_of: BoxSource, score_threshold: float = 0.2
+) -> tuple[int, int, int]:
     """Predicts people in a video's frames and writes an annotated copy (`.mp4`) beside the two files of results.
 
     A frame's number, from 0, is its `image_id` in detections and in results. Sound is not copied.
 
     Args:
         path: of the video.
-        predictor, out_dir, boxes_of, score_threshold, progress: as for `predict_images`.
+        predictor, out_dir, boxes_of, score_threshold: as for `predict_images`.
 
     Returns:
         the numbers of frames and of people predicted, and the number of frames that the file announces.
@@ -162,32 +176,37 @@ def predict_video(predictor, path, out_dir, boxes_of, score_threshold=0.2, progr
                 write(annotated(picture, keypoints, predictor.skeleton, score_threshold))
 
             pictures = (Picture(path.name, image, i, *boxes_of(None, i), i) for i, image in enumerate(frames))
-            done = _predict(predictor, pictures, draw, staging, progress)
+            done = _predict(predictor, pictures, draw, staging, announced or None)
         if not done[0]:
             raise InputError(f"cannot decode video {path}: no frame of it")
         _move_all(staging, out_dir)
     return *done, announced
 
 
-def annotated(picture, keypoints, skeleton, score_threshold):
+def annotated(picture: Picture, keypoints: np.ndarray, skeleton: Skeleton, score_threshold: float) -> np.ndarray:
     """The picture [H,W,3] uint8 with its boxes and people [N,K,3] drawn over it."""
     image = picture.image if picture.boxes is None else draw_boxes(picture.image, picture.boxes)
     return draw_keypoints(image, keypoints, skeleton, score_threshold)
 
 
-def copy_name(name):
+def copy_name(name: str) -> str:
     """What an annotated copy is called: as the image itself where such files can be written, else with .png added."""
     return name if cv2.haveImageWriter(name) else f"{name}.png"
 
 
-def _predict(predictor, pictures, draw, folder, progress):
+def _predict(predictor, pictures, draw, folder, total):
     """Predicts `pictures` in turn, calls `draw(picture, keypoints)` and writes the results into `folder`.
+
+    `total` is how many pictures there are, None where that is unknown.
 
     Returns:
         the numbers of pictures and people.
     """
     num_pictures = num_people = 0
-    with _results_writer(folder, predictor.skeleton) as add:
+    with (
+        _results_writer(folder, predictor.skeleton) as add,
+        progress.bar("predicting", total, "pictures") as shown,
+    ):
         for group in _groups(pictures, predictor.batch_size):
             found = predictor.predict_batch([picture.image for picture in group], [picture.boxes for picture in group])
             for picture, keypoints in zip(group, found, strict=True):
@@ -195,8 +214,8 @@ def _predict(predictor, pictures, draw, folder, progress):
                 draw(picture, keypoints)
                 num_people += len(keypoints)
             num_pictures += len(group)
-            if progress is not None:
-                progress(num_pictures, num_people)
+            shown.set_postfix(people=num_people, refresh=False)
+            shown.update(len(group))
     return num_pictures, num_people
 
 

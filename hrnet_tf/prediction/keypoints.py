@@ -5,18 +5,27 @@ Training, evaluation and prediction all go through here.
 Shape legend: B batch, H and W crop, h = H/4 and w = W/4 heatmap, N people, K keypoints.
 """
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 import tensorflow as tf
 
-from hrnet_tf import geometry, heatmaps
+from hrnet_tf import geometry, heatmaps, progress
 from hrnet_tf.data.pipeline import evaluation_dataset, input_error
-from hrnet_tf.data.records import read_image
+from hrnet_tf.data.records import PersonRecords, read_image
 from hrnet_tf.errors import InputError
 from hrnet_tf.prediction.runners import Runner
 from hrnet_tf.visualize import contact_sheet, draw_keypoints
 
 
-def make_predict_function(strategy, model, flip_pairs=None, use_xla=False, codec="msra", refine=None):
+def make_predict_function(
+    strategy: tf.distribute.Strategy,
+    model: Callable | Runner,
+    flip_pairs: Sequence[tuple[int, int]] | None = None,
+    use_xla: bool = False,
+    codec: str = "msra",
+    refine: str | None = None,
+) -> Callable:
     """Builds the function from crops to keypoints.
 
     Args:
@@ -67,7 +76,15 @@ def _gathered(strategy, images):
     return tf.concat(strategy.experimental_local_results(images), axis=0)
 
 
-def predict_people(predict, records, input_size, batch_size, strategy, on_bad_image=None, codec="msra"):
+def predict_people(
+    predict: Callable,
+    records: PersonRecords,
+    input_size: tuple[int, int],
+    batch_size: int,
+    strategy: tf.distribute.Strategy,
+    on_bad_image: Callable[[InputError], None] | None = None,
+    codec: str = "msra",
+) -> tuple[np.ndarray, PersonRecords]:
     """Keypoints of everybody in `records`, each person predicted once however many replicas there are.
 
     Args:
@@ -90,12 +107,14 @@ def predict_people(predict, records, input_size, batch_size, strategy, on_bad_im
     found = np.zeros(len(records), bool)
     dataset = evaluation_dataset(records, input_size, batch_size, on_bad_image, codec)
     try:
-        for images, people in strategy.experimental_distribute_dataset(dataset):
-            results = strategy.experimental_local_results(predict(images))
-            people = np.concatenate([p.numpy() for p in strategy.experimental_local_results(people)])
-            results = np.concatenate([r.numpy() for r in results])
-            keypoints[people[people >= 0]] = results[people >= 0]
-            found[people[people >= 0]] = True
+        with progress.bar("predicting", len(records), "people") as shown:
+            for images, people in strategy.experimental_distribute_dataset(dataset):
+                results = strategy.experimental_local_results(predict(images))
+                people = np.concatenate([p.numpy() for p in strategy.experimental_local_results(people)])
+                results = np.concatenate([r.numpy() for r in results])
+                keypoints[people[people >= 0]] = results[people >= 0]
+                found[people[people >= 0]] = True
+                shown.update(min(len(people), len(records) - shown.n))
     except tf.errors.OpError as error:
         raise input_error(error) or error from error
     if not found.any():
@@ -104,7 +123,9 @@ def predict_people(predict, records, input_size, batch_size, strategy, on_bad_im
     return keypoints[found], records.take(found)
 
 
-def to_image(points, records, input_size, codec="msra"):
+def to_image(
+    points: np.ndarray, records: PersonRecords, input_size: tuple[int, int], codec: str = "msra"
+) -> np.ndarray:
     """Points [N,K,2] of everybody's heatmaps, of crops of (H, W) cut as `codec` does, in image pixels."""
     heatmap_size = tuple(s // heatmaps.HEATMAP_STRIDE for s in input_size)
     matrices = geometry.affine_matrix(
@@ -117,7 +138,13 @@ def to_image(points, records, input_size, codec="msra"):
     return geometry.transform_points(points, matrices)
 
 
-def prediction_sheet(keypoints, records, num_images=16, columns=4, cell_size=(320, 320)):
+def prediction_sheet(
+    keypoints: np.ndarray,
+    records: PersonRecords,
+    num_images: int = 16,
+    columns: int = 4,
+    cell_size: tuple[int, int] = (320, 320),
+) -> np.ndarray:
     """A picture of the predictions in the first images that have any.
 
     Args:

@@ -11,7 +11,7 @@ import keras
 import tensorflow as tf
 
 from hrnet_tf.errors import InputError
-from hrnet_tf.files import reason
+from hrnet_tf.files import PathLike, reason
 from hrnet_tf.models.clones import bfloat16_clone, check_precision
 from hrnet_tf.models.fold import fold_batch_norm
 from hrnet_tf.models.sums import subtract_convolutions
@@ -33,12 +33,12 @@ class Network:
         num_keypoints: K.
     """
 
-    heatmaps: Callable | Runner
+    heatmaps: Callable[..., tf.Tensor] | Runner
     input_size: tuple[int, int]
     num_keypoints: int
 
 
-def load_network(path):
+def load_network(path: PathLike) -> tuple[Network, Path]:
     """Reads a trained network.
 
     Args:
@@ -66,7 +66,7 @@ def load_network(path):
         raise InputError(f"model {path} cannot be loaded: {reason(error)}") from error
 
 
-def network_of(model, name="model"):
+def network_of(model: keras.Model, name: str = "model") -> Network:
     """The `Network` of a `keras.Model`.
 
     Raises:
@@ -76,7 +76,7 @@ def network_of(model, name="model"):
     return _checked(model, input_shape, output_shape, name)
 
 
-def for_inference(network, precision="float32"):
+def for_inference(network: Network, precision: str = "float32") -> Network:
     """The network as it is fastest to predict with: batch normalisation folded, in the given precision.
 
     What TensorFlow makes of it can be called from several threads at once: see `subtract_convolutions`.
@@ -128,7 +128,7 @@ def _load_export(path):
     return _checked(runner, (None, *runner.input_size, 3), heatmap_shape, f"model {path}")
 
 
-def _saved_version(path):
+def _saved_version(path: Path) -> Path:
     """The highest numbered folder in `path` where that is a folder of versions, as TensorFlow Serving has them."""
     if not path.is_dir() or (path / _SAVED_MODEL).is_file():
         return path

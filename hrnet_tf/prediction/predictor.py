@@ -8,23 +8,25 @@ Shape legend: B batch, H and W crop, N people, K keypoints.
 import contextlib
 import os
 import threading
+from collections.abc import Sequence
 
 import keras
 import numpy as np
 import tensorflow as tf
+from numpy.typing import ArrayLike
 
 from hrnet_tf import geometry
 from hrnet_tf.data.pipeline import crop_matrices
 from hrnet_tf.data.records import PersonRecords, read_image
 from hrnet_tf.errors import InputError, shown
-from hrnet_tf.files import MAX_COORDINATE
+from hrnet_tf.files import MAX_COORDINATE, PathLike
 from hrnet_tf.heatmaps import REFINEMENTS
 from hrnet_tf.model_card import read_card
 from hrnet_tf.models.sums import may_fuse_sums
 from hrnet_tf.prediction.keypoints import make_predict_function, to_image
 from hrnet_tf.prediction.network import for_inference, load_network, network_of
 from hrnet_tf.prediction.runners import Runner
-from hrnet_tf.skeletons import COCO
+from hrnet_tf.skeletons import COCO, Skeleton
 
 
 class PosePredictor:
@@ -46,7 +48,14 @@ class PosePredictor:
     """
 
     def __init__(
-        self, path_or_model, flip_test=True, codec=None, refine=None, skeleton=None, batch_size=32, precision="float32"
+        self,
+        path_or_model: PathLike | keras.Model,
+        flip_test: bool = True,
+        codec: str | None = None,
+        refine: str | None = None,
+        skeleton: Skeleton | None = None,
+        batch_size: int = 32,
+        precision: str = "float32",
     ):
         """Loads the network.
 
@@ -88,14 +97,15 @@ class PosePredictor:
             codec=self.codec,
             refine=self.refine,
         )
-        self._predict, self._one_at_a_time = predict, contextlib.nullcontext()
+        self._predict = predict
+        self._one_at_a_time: contextlib.AbstractContextManager[object] = contextlib.nullcontext()
         if not isinstance(network.heatmaps, Runner):
             # One graph for all batch sizes.
             self._predict = predict.get_concrete_function(tf.TensorSpec((None, *self.input_size, 3), tf.uint8))
             if may_fuse_sums(self._predict.graph):
                 self._one_at_a_time = threading.Lock()
 
-    def __call__(self, image, boxes_xywh=None):
+    def __call__(self, image: ArrayLike | PathLike, boxes_xywh: ArrayLike | None = None) -> np.ndarray:
         """Keypoints of the people of one image.
 
         Args:
@@ -111,7 +121,11 @@ class PosePredictor:
         """
         return self.predict_batch([image], [boxes_xywh])[0]
 
-    def predict_batch(self, images, boxes_per_image=None):
+    def predict_batch(
+        self,
+        images: Sequence[ArrayLike | PathLike] | np.ndarray,
+        boxes_per_image: Sequence[ArrayLike | None] | np.ndarray | None = None,
+    ) -> list[np.ndarray]:
         """Keypoints of the people of several images, who go through the network together.
 
         Images given by path are read one after the other and not kept.
@@ -146,7 +160,7 @@ class PosePredictor:
             found[..., :2] = to_image(found[..., :2], group, self.input_size, self.codec)
         return keypoints[: len(people)]
 
-    def _run(self, crops):
+    def _run(self, crops: Sequence[np.ndarray]) -> np.ndarray:
         """Keypoints [n,K,3] in heatmap pixels of a list of n crops.
 
         GPUs prepare for every new batch size: there black crops fill batches up to a power of two. CPUs do not.
@@ -160,7 +174,7 @@ class PosePredictor:
         with self._one_at_a_time:
             return self._predict(tf.constant(batch)).numpy()[: len(crops)]
 
-    def _people(self, boxes):
+    def _people(self, boxes: np.ndarray) -> PersonRecords:
         """`PersonRecords` of the boxes [N,4] of one image, which is no file."""
         count, num_keypoints = len(boxes), self.skeleton.num_keypoints
         return PersonRecords(
@@ -175,7 +189,7 @@ class PosePredictor:
         )
 
 
-def load_image(image):
+def load_image(image: ArrayLike | PathLike) -> np.ndarray:
     """An image as RGB [H,W,3] uint8.
 
     Args:
@@ -199,18 +213,19 @@ def load_image(image):
     if image.ndim != 3 or image.shape[2] not in (1, 3, 4) or 0 in image.shape:
         raise InputError(f"an image must have shape [H,W,3], [H,W,4], [H,W] or [H,W,1]. Received: {list(image.shape)}")
     if image.dtype == np.uint16:
-        image = np.uint8(image >> 8)
+        image = (image >> 8).astype(np.uint8)
     image = np.repeat(image, 3, axis=2) if image.shape[2] == 1 else image[..., :3]
     return np.ascontiguousarray(image)
 
 
-def checked_boxes(boxes_xywh, image):
+def checked_boxes(boxes_xywh: ArrayLike | None, image: np.ndarray | None) -> np.ndarray:
     """Boxes as [N,4] float32; None is all of `image` [H,W,3] in one.
 
     Raises:
         InputError: they are not [N,4] numbers, or one is not finite, too far out or without area.
     """
     if boxes_xywh is None:
+        assert image is not None
         height, width = image.shape[:2]
         return np.array([[0, 0, width, height]], np.float32)
     try:

@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from hrnet_tf.errors import InputError
-from hrnet_tf.files import reason
+from hrnet_tf.files import PathLike, reason
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,15 +29,15 @@ class Runner:
         num_keypoints: K.
     """
 
-    run: Callable
+    run: Callable[[np.ndarray], np.ndarray]
     input_size: tuple[int, int]
     num_keypoints: int
 
-    def __call__(self, crops):
+    def __call__(self, crops: np.ndarray) -> np.ndarray:
         return self.run(crops)
 
 
-def heatmap_runner(path):
+def heatmap_runner(path: PathLike) -> Runner:
     """Loads an exported file to run it.
 
     Args:

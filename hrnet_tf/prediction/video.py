@@ -1,11 +1,14 @@
 """Frames of videos, read and written with OpenCV. Frames are [H,W,3] uint8 RGB."""
 
 import contextlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import cv2
+import numpy as np
 
 from hrnet_tf.errors import InputError
+from hrnet_tf.files import PathLike
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv")
 
@@ -13,13 +16,13 @@ VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mpg", ".mpe
 _DEFAULT_FPS, _MAX_FPS = 25.0, 1000.0
 
 
-def is_video(path):
+def is_video(path: PathLike) -> bool:
     """Whether the path is a video's, by its suffix."""
     return Path(path).suffix.lower() in VIDEO_SUFFIXES
 
 
 @contextlib.contextmanager
-def open_video(path):
+def open_video(path: PathLike) -> Iterator[tuple[Iterator[np.ndarray], float, int]]:
     """Yields an iterator over the frames of a video, the frames per second and how many frames the file announces.
 
     Raises:
@@ -41,13 +44,13 @@ def open_video(path):
 
 
 @contextlib.contextmanager
-def video_writer(path, fps):
+def video_writer(path: PathLike, fps: float) -> Iterator[Callable[[np.ndarray], None]]:
     """Yields a function that adds a frame to the MPEG-4 file `path`; sides are cut to even numbers.
 
     Raises:
         InputError: OpenCV cannot write it; raised by the first frame.
     """
-    writer = None
+    writer: cv2.VideoWriter | None = None
 
     def write(frame):
         nonlocal writer
@@ -65,7 +68,7 @@ def video_writer(path, fps):
             writer.release()
 
 
-def _frames(capture):
+def _frames(capture: cv2.VideoCapture) -> Iterator[np.ndarray]:
     success, image = capture.read()
     while success:
         yield cv2.cvtColor(image, cv2.COLOR_BGR2RGB)

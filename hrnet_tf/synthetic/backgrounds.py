@@ -1,5 +1,8 @@
 """Draws the places and the obstacles of the synthetic dataset. Images are RGB uint8."""
 
+from collections.abc import Iterable
+from typing import SupportsInt
+
 import cv2
 import numpy as np
 
@@ -18,14 +21,14 @@ def _paint(rng, saturation=(0.1, 0.85), value=(0.15, 0.95)):
     return tuple(255 * c for c in random_color(rng, saturation, value))
 
 
-def smooth_noise(rng, size, cell):
+def smooth_noise(rng: np.random.Generator, size: tuple[int, int], cell: float) -> np.ndarray:
     """[height, width] float32 noise of deviation about 1 that varies over `cell` pixels."""
     height, width = size
     grid = rng.standard_normal((int(height // cell) + 2, int(width // cell) + 2), np.float32)
     return cv2.resize(grid, (width, height), interpolation=cv2.INTER_CUBIC)
 
 
-def draw_background(rng, size, horizon, floor):
+def draw_background(rng: np.random.Generator, size: tuple[int, int], horizon: float, floor: float) -> np.ndarray:
     """Draws a random place.
 
     Args:
@@ -255,7 +258,7 @@ def _studio(rng, size):
     return image
 
 
-def draw_obstacle(rng, foot, scale):
+def draw_obstacle(rng: np.random.Generator, foot: tuple[float, float], scale: float) -> tuple[list[Cone], np.ndarray]:
     """A bush, a post, a bench or a ball.
 
     Args:
@@ -269,6 +272,7 @@ def draw_obstacle(rng, foot, scale):
     x, ground = foot
     palette = np.array([random_color(rng, (0.2, 0.7), (0.25, 0.8)), random_color(rng, (0.1, 0.6), (0.15, 0.5))])
     kind = rng.integers(4)
+    solids: list[tuple[Iterable[float], Iterable[float], float, SupportsInt]]  # start, end, radius, material
     if kind == 0:
         palette = np.array(GREENS)[rng.permutation(len(GREENS))[:2]] / 255 * rng.uniform(0.8, 1.5)
         spots = rng.normal((x, ground - 0.1 * scale), (0.08 * scale, 0.06 * scale), (22, 2))

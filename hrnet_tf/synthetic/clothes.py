@@ -6,7 +6,7 @@ import dataclasses
 import numpy as np
 
 from hrnet_tf.synthetic.cones import Cone
-from hrnet_tf.synthetic.people import SIDES, Part
+from hrnet_tf.synthetic.people import SIDES, Body, Figure, Part
 
 # Distance of the camera in statures: what is nearer than the pelvis is drawn slightly larger.
 CAMERA_DISTANCE = 6.0
@@ -52,7 +52,9 @@ class Outfit:
     bag: str
 
 
-def random_color(rng, saturation=(0.1, 0.85), value=(0.15, 0.95)):
+def random_color(
+    rng: np.random.Generator, saturation: tuple[float, float] = (0.1, 0.85), value: tuple[float, float] = (0.15, 0.95)
+) -> tuple[float, float, float]:
     """A random RGB colour, 0..1."""
     return colorsys.hsv_to_rgb(rng.random(), rng.uniform(*saturation), rng.uniform(*value))
 
@@ -61,7 +63,7 @@ def _vary(rng, tones):
     return np.clip(np.array(tones[rng.integers(len(tones))]) / 255 * rng.normal(1, 0.04, 3), 0, 1)
 
 
-def sample_outfit(rng):
+def sample_outfit(rng: np.random.Generator) -> Outfit:
     """A random `Outfit`."""
     skin = _vary(rng, SKIN_TONES)
     top, bottom = random_color(rng), random_color(rng, (0.05, 0.6), (0.12, 0.85))
@@ -108,7 +110,7 @@ class Placement:
     scale: float
     pelvis: np.ndarray
 
-    def project(self, point):
+    def project(self, point: np.ndarray) -> tuple[np.ndarray, float]:
         """World point [3] to the image frame: [3] and pixels per stature there."""
         scale = self.scale / (1.0 - point[2] / CAMERA_DISTANCE)
         return self.pelvis + np.array([point[0], -point[1], point[2]]) * (scale, scale, self.scale), scale
@@ -149,7 +151,7 @@ class _Dresser:
         return self.points["skull"] + self.body.head * (self.frames["head"] @ offset)
 
 
-def dress(figure, body, outfit, placement, seated):
+def dress(figure: Figure, body: Body, outfit: Outfit, placement: Placement, seated: bool) -> list[Cone]:
     """The solids of a posed figure.
 
     Args:

@@ -5,6 +5,7 @@ to z, so a solid's outline and depth have a closed form and need no mesh.
 """
 
 import dataclasses
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -66,7 +67,7 @@ class Layer:
     depth: np.ndarray
 
     @property
-    def window(self):
+    def window(self) -> tuple[slice, slice]:
         """The slices of the image that the layer covers."""
         (x, y), (height, width) = self.top_left, self.parts.shape
         return slice(y, y + height), slice(x, x + width)
@@ -83,7 +84,9 @@ class _Buffers:
         self.light_direction = light
 
 
-def draw_cones(cones, palette, light, image_size):
+def draw_cones(
+    cones: Sequence[Cone], palette: np.ndarray, light: np.ndarray, image_size: tuple[int, int]
+) -> Layer | None:
     """Draws solids where they fall into an image.
 
     Args:

@@ -1,5 +1,6 @@
 """Splits of rendered people on disk, in COCO format, made on demand and always the same for a seed."""
 
+import contextlib
 import json
 import os
 import pathlib
@@ -10,8 +11,9 @@ import zlib
 import cv2
 import numpy as np
 
+from hrnet_tf import progress
 from hrnet_tf.errors import InputError
-from hrnet_tf.files import replacing
+from hrnet_tf.files import PathLike, replacing
 from hrnet_tf.skeletons import COCO
 from hrnet_tf.synthetic.scenes import render_scene
 
@@ -23,6 +25,8 @@ BOX_SCALING = 0.08
 JPEG_QUALITIES = (55, 96)
 # Fewer images than this are rendered in less time than another process needs to start.
 MIN_IMAGES_PER_PROCESS = 100
+# Seconds between two looks at how many images there are.
+_LOOK_INTERVAL = 1.0
 # What a process runs: JSON arguments of `_render_share`. OpenCV's own threads would only compete.
 _SHARE_PROGRAM = """
 import json, sys
@@ -33,7 +37,9 @@ _render_share(*json.loads(sys.argv[1]))
 """
 
 
-def render_dataset(out_dir, split, num_images, seed, processes=None):
+def render_dataset(
+    out_dir: PathLike, split: str, num_images: int, seed: int, processes: int | None = None
+) -> pathlib.Path:
     """Renders a split of a dataset, unless it is there already.
 
     Writes `images/<split>/%012d.jpg`, `annotations/person_keypoints_<split>.json` and
@@ -117,7 +123,9 @@ def _render_shares(folder, split_key, num_images, seed, processes):
     if len(shares) == 1:
         _render_share(*arguments[0])
     else:
-        _run_programs([[sys.executable, "-c", _SHARE_PROGRAM, json.dumps(values)] for values in arguments])
+        with progress.bar("rendering", num_images, "images") as shown:
+            commands = [[sys.executable, "-c", _SHARE_PROGRAM, json.dumps(values)] for values in arguments]
+            _run_programs(commands, lambda: shown.update(len(list(folder.glob("*.jpg"))) - shown.n))
     records = []
     for path in results:
         records += json.loads(path.read_text())
@@ -125,13 +133,17 @@ def _render_shares(folder, split_key, num_images, seed, processes):
     return records
 
 
-def _run_programs(commands):
-    """Runs programs side by side, with this one's import path, until all are done or one fails."""
+def _run_programs(commands, look):
+    """Runs programs side by side, with this one's import path, until all are done or one fails; `look()` meanwhile."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)}
     programs = [subprocess.Popen(command, env=environment, stderr=subprocess.PIPE) for command in commands]
     try:
         for program in programs:
-            _, errors = program.communicate()
+            errors = None
+            while errors is None:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    _, errors = program.communicate(timeout=_LOOK_INTERVAL)
+                look()
             if program.returncode:
                 raise RuntimeError(f"rendering failed:\n{errors.decode(errors='replace')}")
     finally:

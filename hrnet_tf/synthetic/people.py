@@ -117,12 +117,12 @@ class Pose:
     seated: bool
 
 
-def sample_pose(rng, yaw):
+def sample_pose(rng: np.random.Generator, yaw: float) -> Pose:
     """A random pose of a person who is turned by `yaw` degrees."""
     weights = np.array([stance.weight for stance in STANCES])
     stance = STANCES[rng.choice(len(STANCES), p=weights / weights.sum())]
     first, second = ("left", "right") if rng.random() < 0.5 else ("right", "left")
-    arms = stance.arms
+    arms: tuple[str, str] | np.ndarray | None = stance.arms
     if arms is None or rng.random() > SWINGING_ARMS:
         weights = np.array(ARM_WEIGHTS)
         arms = rng.choice(list(ARMS), size=2, p=weights / weights.sum())
@@ -168,7 +168,7 @@ class Body:
     limb_girth: float
 
 
-def sample_body(rng):
+def sample_body(rng: np.random.Generator) -> Body:
     """Random proportions; one in ten people is a child."""
     child = rng.random() < 0.1
     girth = float(np.clip(rng.normal(1.08, 0.13), 0.85, 1.4))
@@ -204,7 +204,7 @@ class Figure:
     frames: dict[str, np.ndarray]
 
 
-def pose_figure(body, pose, camera_pitch):
+def pose_figure(body: Body, pose: Pose, camera_pitch: float) -> Figure:
     """Puts a body into a pose.
 
     Args:

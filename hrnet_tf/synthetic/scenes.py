@@ -1,6 +1,8 @@
 """Renders images of people with COCO annotations, for the synthetic dataset."""
 
 import dataclasses
+from collections.abc import Sequence
+from typing import Any
 
 import cv2
 import numpy as np
@@ -77,7 +79,9 @@ class _Person(_Item):
     tellable: np.ndarray
 
 
-def render_scene(seed, size=None):
+def render_scene(
+    seed: int | Sequence[int], size: tuple[int, int] | None = None
+) -> tuple[np.ndarray, list[dict[str, Any]]]:
     """Renders one image of one to four people.
 
     Args:

@@ -6,12 +6,17 @@ import math
 import os
 import signal
 import time
+from collections.abc import Callable
 
+import keras
+import numpy as np
 import tensorflow as tf
 
 from hrnet_tf.data.pipeline import input_error
 from hrnet_tf.errors import InputError
+from hrnet_tf.files import PathLike
 from hrnet_tf.training.report import MetricsLog, Progress
+from hrnet_tf.training.run_state import Checkpoint
 from hrnet_tf.training.step import average_statistics
 
 # The state is saved at every evaluation, and at least this often, in seconds.
@@ -39,10 +44,10 @@ class Plan:
     batch_size: int
 
     @property
-    def last_step(self):
+    def last_step(self) -> int:
         return self.epochs * self.epoch_steps
 
-    def next_evaluation(self, step):
+    def next_evaluation(self, step: int) -> int:
         """The first step after `step` that is followed by an evaluation."""
         interval = self.eval_every * self.epoch_steps
         return min(self.last_step, (step // interval + 1) * interval)
@@ -68,17 +73,17 @@ class Trainer:
     def __init__(
         self,
         *,
-        strategy,
-        model,
-        optimizer,
-        train_step,
-        make_dataset,
-        evaluate,
-        main_metric,
-        save_best,
-        plan,
-        checkpoint,
-        work_dir,
+        strategy: tf.distribute.Strategy,
+        model: keras.Model,
+        optimizer: keras.optimizers.Optimizer,
+        train_step: Callable,
+        make_dataset: Callable[[int, int], tf.data.Dataset],
+        evaluate: Callable[[], tuple[dict[str, float], np.ndarray]],
+        main_metric: str,
+        save_best: Callable[[dict[str, float]], None],
+        plan: Plan,
+        checkpoint: Checkpoint,
+        work_dir: PathLike,
     ):
         self._strategy, self._model, self._train_step = strategy, model, train_step
         self._optimizer = getattr(optimizer, "inner_optimizer", optimizer)
@@ -88,10 +93,10 @@ class Trainer:
         self._progress = Progress(checkpoint.step, plan.last_step, plan.epoch_steps, plan.batch_size)
         dataset = make_dataset(checkpoint.step, plan.last_step)
         self._batches = iter(strategy.experimental_distribute_dataset(dataset))
-        self._since_log = []
+        self._since_log: list[tuple[float, float]] = []
         self._saved_at = time.monotonic()
 
-    def run(self):
+    def run(self) -> bool:
         """Trains to the end of the plan.
 
         Ctrl-C or SIGTERM ends the run after the current step, with its state saved; in an evaluation,
@@ -105,7 +110,7 @@ class Trainer:
                 a disk that is full.
         """
         checkpoint, plan = self._checkpoint, self._plan
-        with contextlib.closing(self._log), _Interruption() as interruption:
+        with contextlib.closing(self._log), contextlib.closing(self._progress), _Interruption() as interruption:
             self._evaluate_if_due(interruption)  # where a run was interrupted in its evaluation
             while checkpoint.step < plan.last_step and not interruption.requested:
                 self._train_until(plan.next_evaluation(checkpoint.step), interruption)

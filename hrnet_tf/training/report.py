@@ -1,60 +1,41 @@
-"""What a run tells: a progress line, metrics.jsonl and TensorBoard."""
+"""What a run tells: a progress bar, metrics.jsonl and TensorBoard."""
 
 import json
 import os
-import sys
-import time
 
+import numpy as np
 import tensorflow as tf
 
-from hrnet_tf.files import replacing
-
-# Seconds between progress lines where the output is a file and not a terminal.
-_LOG_INTERVAL = 30
-_BAR_WIDTH = 20
+from hrnet_tf import progress
+from hrnet_tf.files import PathLike, replacing
 
 
 class Progress:
-    """A line with a bar, loss, PCK, samples/s and the time left, redrawn on a terminal."""
+    """A bar with loss, PCK, samples a second and the time left."""
 
-    def __init__(self, first_step, last_step, epoch_steps, batch_size):
-        self._last_step, self._epoch_steps, self._batch_size = last_step, epoch_steps, batch_size
-        self._start, self._first_step = time.monotonic(), first_step
-        self._shown, self._interactive = float("-inf"), sys.stdout.isatty()
-        self._open = False
+    def __init__(self, first_step: int, last_step: int, epoch_steps: int, batch_size: int):
+        self._num_epochs, self._epoch_steps, self._batch_size = -(-last_step // epoch_steps), epoch_steps, batch_size
+        self._bar = progress.bar("training", last_step * batch_size, "samples", first_step * batch_size)
 
-    def update(self, step, loss, pck):
+    def update(self, step: int, loss: float, pck: float) -> None:
         """Shows the state after `step` steps; loss and PCK are means over the latest ones."""
-        now = time.monotonic()
-        if not self._interactive and now - self._shown < _LOG_INTERVAL and step < self._last_step:
-            return
-        self._shown = now
-        seconds = (now - self._start) / max(1, step - self._first_step)
-        epoch, in_epoch = divmod(step - 1, self._epoch_steps)
-        filled = _BAR_WIDTH * (in_epoch + 1) // self._epoch_steps
-        line = (
-            f"epoch {epoch + 1}/{-(-self._last_step // self._epoch_steps)} "
-            f"[{'=' * filled}{'.' * (_BAR_WIDTH - filled)}] {in_epoch + 1}/{self._epoch_steps}  "
-            f"loss {loss:.3g}  PCK {pck:.3f}  {self._batch_size / seconds:.1f} samples/s  "
-            f"ETA {format_seconds((self._last_step - step) * seconds)}"
-        )
-        print(f"\r{line}\x1b[K" if self._interactive else line, end="" if self._interactive else "\n", flush=True)
-        self._open = self._interactive
+        epoch = (step - 1) // self._epoch_steps + 1
+        self._bar.set_description(f"epoch {epoch} of {self._num_epochs}", refresh=False)
+        self._bar.set_postfix(loss=f"{loss:.3g}", PCK=f"{pck:.3f}", refresh=False)
+        self._bar.update(step * self._batch_size - self._bar.n)
 
-    def message(self, text):
+    def message(self, text: str) -> None:
         """Prints a line of its own."""
-        print(f"\n{text}" if self._open else text, flush=True)
-        self._open = False
+        self._bar.clear()
+        print(text, flush=True)
 
-    def pause(self, seconds):
+    def pause(self, seconds: float) -> None:
         """Takes `seconds` spent on something else out of the rate."""
-        self._start += seconds
+        self._bar.start_t += seconds
+        self._bar.last_print_t += seconds
 
-
-def format_seconds(seconds):
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{seconds:02}"
+    def close(self) -> None:
+        self._bar.close()
 
 
 class MetricsLog:
@@ -63,7 +44,7 @@ class MetricsLog:
     A resumed run drops from `metrics.jsonl` what was logged after the state that it goes on from.
     """
 
-    def __init__(self, work_dir, step, evaluated_step):
+    def __init__(self, work_dir: PathLike, step: int, evaluated_step: int):
         path = os.path.join(work_dir, "metrics.jsonl")
         kept = []
         if os.path.exists(path):
@@ -74,7 +55,7 @@ class MetricsLog:
         self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115 (kept open for the run)
         self._writer = tf.summary.create_file_writer(os.path.join(work_dir, "tensorboard"))
 
-    def scalars(self, step, values):
+    def scalars(self, step: int, values: dict[str, float]) -> None:
         """Logs {name: number} at a step."""
         self._file.write(json.dumps({"step": step, **values}) + "\n")
         self._file.flush()
@@ -83,13 +64,13 @@ class MetricsLog:
                 tf.summary.scalar(name, value)
         self._writer.flush()
 
-    def image(self, step, name, image):
+    def image(self, step: int, name: str, image: np.ndarray) -> None:
         """Shows an image [H,W,3] uint8 in TensorBoard."""
         with self._writer.as_default(step=step):
             tf.summary.image(name, image[None])
         self._writer.flush()
 
-    def close(self):
+    def close(self) -> None:
         self._file.close()
         self._writer.close()
 

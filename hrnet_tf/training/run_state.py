@@ -1,19 +1,25 @@
 """The state that a run is resumed from, and whose run a work directory holds."""
 
+from __future__ import annotations
+
 import json
 import os
+from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
 from hrnet_tf.errors import InputError
-from hrnet_tf.files import read_json, reason, replacing
+from hrnet_tf.files import PathLike, read_json, reason, replacing
 from hrnet_tf.models.build import build_model
+
+if TYPE_CHECKING:
+    import keras
 
 _RUN_FILE = "run.json"
 _CHECKPOINT_DIR = "checkpoints"
 
 
-def claim_work_dir(work_dir, run, resume):
+def claim_work_dir(work_dir: PathLike, run: dict[str, Any], resume: bool) -> None:
     """Makes sure that `work_dir` is this run's, creating it if need be.
 
     Args:
@@ -44,12 +50,12 @@ def claim_work_dir(work_dir, run, resume):
         temporary.write_text(json.dumps(run), encoding="utf-8")
 
 
-def is_work_dir(path):
+def is_work_dir(path: PathLike) -> bool:
     """Whether `path` is the work directory of a run."""
     return os.path.isfile(os.path.join(path, _RUN_FILE))
 
 
-def load_last(work_dir):
+def load_last(work_dir: PathLike) -> tuple[keras.Model, str]:
     """The network of a run as it was at its last checkpoint.
 
     Args:
@@ -83,7 +89,7 @@ class Checkpoint:
         best_metric: of the best evaluation so far, minus infinity before the first.
     """
 
-    def __init__(self, work_dir, model, optimizer):
+    def __init__(self, work_dir: PathLike, model: keras.Model, optimizer: keras.optimizers.Optimizer):
         self._progress = {
             "step": tf.Variable(0, dtype=tf.int64),
             "evaluated_step": tf.Variable(0, dtype=tf.int64),
@@ -95,7 +101,7 @@ class Checkpoint:
         )
         self.step, self.evaluated_step, self.best_metric = 0, 0, float("-inf")
 
-    def save(self):
+    def save(self) -> None:
         """Writes the state; the one before it is removed only when the new one is complete."""
         for name, variable in self._progress.items():
             variable.assign(getattr(self, name))
@@ -105,7 +111,7 @@ class Checkpoint:
         except (tf.errors.OpError, OSError) as error:
             raise InputError(f"cannot write a checkpoint to {self._manager.directory}: {reason(error)}") from error
 
-    def restore(self):
+    def restore(self) -> bool:
         """Reads the last state, if there is one. Returns whether there was."""
         path = self._manager.latest_checkpoint
         if path is None:

@@ -1,7 +1,15 @@
 """The learning rate over training."""
 
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
 import keras
 from keras import ops
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 
 class WarmupStepDecay(keras.optimizers.schedules.LearningRateSchedule):
@@ -11,13 +19,15 @@ class WarmupStepDecay(keras.optimizers.schedules.LearningRateSchedule):
     before the epoch of the given number.
     """
 
-    def __init__(self, learning_rate, drop_steps=(), factor=0.1, warmup_steps=0):
+    def __init__(
+        self, learning_rate: float, drop_steps: Iterable[int] = (), factor: float = 0.1, warmup_steps: int = 0
+    ):
         self.learning_rate = learning_rate
         self.drop_steps = tuple(drop_steps)
         self.factor = factor
         self.warmup_steps = warmup_steps
 
-    def __call__(self, step):
+    def __call__(self, step: int | tf.Tensor | keras.Variable) -> tf.Tensor:
         step = ops.cast(step, "float32")
         drops = sum((ops.cast(step >= drop, "float32") for drop in self.drop_steps), ops.zeros(()))
         rate = self.learning_rate * ops.power(self.factor, drops)

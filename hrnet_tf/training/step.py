@@ -4,6 +4,9 @@ The forward and backward pass of a replica may be compiled by XLA; the optimizer
 all-reduce, stays outside, as collectives of `tf.distribute` cannot be compiled.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import keras
 import tensorflow as tf
 
@@ -17,10 +20,15 @@ class Adam(keras.optimizers.Adam):
     times as large in the first step; many gradients of a freshly initialised HRNet are below that.
     """
 
-    def __init__(self, learning_rate, epsilon=1e-8, **options):
+    def __init__(
+        self,
+        learning_rate: float | keras.optimizers.schedules.LearningRateSchedule,
+        epsilon: float = 1e-8,
+        **options: Any,
+    ):
         super().__init__(learning_rate, epsilon=epsilon, **options)
 
-    def update_step(self, gradient, variable, learning_rate):
+    def update_step(self, gradient: tf.Tensor, variable: keras.Variable, learning_rate: tf.Tensor) -> None:
         index = self._get_variable_index(variable)
         m, v = self._momentums[index].value, self._velocities[index].value
         step = tf.cast(self.iterations.value + 1, tf.float32)
@@ -40,13 +48,22 @@ class Adam(keras.optimizers.Adam):
         )
 
 
-def make_optimizer(learning_rate, precision):
+def make_optimizer(
+    learning_rate: float | keras.optimizers.schedules.LearningRateSchedule,
+    precision: str,
+) -> keras.optimizers.Optimizer:
     """Adam as the reference uses it (no weight decay), with dynamic loss scaling for float16."""
     optimizer = Adam(learning_rate)
     return keras.optimizers.LossScaleOptimizer(optimizer) if precision == "mixed_float16" else optimizer
 
 
-def make_train_step(strategy, model, optimizer, loss, use_xla):
+def make_train_step(
+    strategy: tf.distribute.Strategy,
+    model: keras.Model,
+    optimizer: keras.optimizers.Optimizer,
+    loss: Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor],
+    use_xla: bool,
+) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
     """Builds the function that trains on one global batch.
 
     Args:
@@ -103,7 +120,7 @@ def _spread_overflow(grads):
     return [tf.where(overflows > 0, float("nan"), grad) for grad in grads]
 
 
-def average_statistics(strategy, model):
+def average_statistics(strategy: tf.distribute.Strategy, model: keras.Model) -> None:
     """Sets BatchNorm's moving statistics on every replica to their mean over replicas.
 
     Each replica gathers its own; what is evaluated and saved must not depend on which one is read.

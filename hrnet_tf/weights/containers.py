@@ -12,11 +12,12 @@ import mmap
 import os
 import zipfile
 from collections.abc import Callable
+from typing import BinaryIO
 
 import numpy as np
 
 from hrnet_tf.errors import InputError
-from hrnet_tf.files import reason
+from hrnet_tf.files import PathLike, reason
 from hrnet_tf.weights.pickles import DamagedError, Storage, Tensor, read_pickle
 
 _ZIP_MAGIC = b"PK\x03\x04"
@@ -51,7 +52,7 @@ class _Content:
     read_storage: Callable[[str], memoryview | bytes]
 
 
-def read_arrays(path):
+def read_arrays(path: PathLike) -> tuple[dict[str, np.ndarray], str]:
     """The weights in a file, which is recognised by what it holds and not by its name.
 
     Args:
@@ -78,7 +79,7 @@ def read_arrays(path):
         raise InputError(f"{path} cannot be used as weights: {error}") from error
 
 
-def _open(file):
+def _open(file: BinaryIO) -> _Content:
     if not os.fstat(file.fileno()).st_size:
         raise DamagedError("it is empty")
     data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)

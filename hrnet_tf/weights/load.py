@@ -9,11 +9,18 @@ import dataclasses
 import re
 import warnings
 from collections import Counter
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from hrnet_tf.errors import InputError
+from hrnet_tf.files import PathLike
 from hrnet_tf.models.preprocess import is_bgr
 from hrnet_tf.weights.containers import read_arrays
 from hrnet_tf.weights.state_dict import match_state_dict
+
+if TYPE_CHECKING:
+    import keras
 
 OFFICIAL, MMPOSE, IMAGENET = "official", "MMPose", "ImageNet classifier"
 _DATA_PARALLEL = "module."
@@ -30,18 +37,18 @@ _UNUSED_FUSION = re.compile(r"stage4\.\d+\.fuse_layers\.[123]\.")
 class Checkpoint:
     """The weights of a file under their official names."""
 
-    state_dict: dict  # name -> array in PyTorch layout
+    state_dict: dict[str, np.ndarray]  # name -> array in PyTorch layout
     dialect: str  # OFFICIAL, MMPOSE or IMAGENET
     container: str
 
     @property
-    def num_keypoints(self):
+    def num_keypoints(self) -> int | None:
         """K of a pose network, or None."""
         head = self.state_dict.get(_HEAD[0])
         return head.shape[0] if head is not None and head.ndim == 4 else None
 
     @property
-    def is_bgr(self):
+    def is_bgr(self) -> bool:
         """Whether the network was trained on BGR, as far as is known: the official pose_resnets were."""
         return self.dialect == OFFICIAL and any(name.startswith(_DECONV) for name in self.state_dict)
 
@@ -52,11 +59,11 @@ class LoadReport:
 
     dialect: str
     container: str
-    taken: list
-    not_taken: list  # in the file, but not in the model or of another size
-    kept_fresh: list  # weights of the model that stayed as they were
+    taken: list[str]
+    not_taken: list[str]  # in the file, but not in the model or of another size
+    kept_fresh: list[str]  # weights of the model that stayed as they were
 
-    def __str__(self):
+    def __str__(self) -> str:
         lines = [f"{self.dialect} weights ({self.container}): {len(self.taken)} tensors taken ({_summary(self.taken)})"]
         for title, names in (("not taken", self.not_taken), ("kept fresh", self.kept_fresh)):
             if names:
@@ -64,7 +71,7 @@ class LoadReport:
         return "\n".join(lines)
 
 
-def read_checkpoint(path):
+def read_checkpoint(path: PathLike) -> Checkpoint:
     """Reads the weights in a file; which dialect they are in is told from their names.
 
     Args:
@@ -86,7 +93,7 @@ def read_checkpoint(path):
     return Checkpoint(arrays, IMAGENET if is_classifier else OFFICIAL, container)
 
 
-def load_pytorch_weights(model, path, partial=False):
+def load_pytorch_weights(model: "keras.Model", path: PathLike, partial: bool = False) -> LoadReport:
     """Sets every weight of `model` from a PyTorch file, or none of them.
 
     Args:
@@ -115,7 +122,7 @@ def load_pytorch_weights(model, path, partial=False):
     return LoadReport(checkpoint.dialect, checkpoint.container, list(match.values), not_taken, kept_fresh)
 
 
-def initialize_from(model, path):
+def initialize_from(model: "keras.Model", path: PathLike) -> LoadReport:
     """Starts a model from weights of another task: an ImageNet classifier, or a pose network of other keypoints.
 
     Every weight of the stem and of the stages must be in the file. Heads of classifiers are not taken,
@@ -139,7 +146,7 @@ def initialize_from(model, path):
     keep_deconv = not any(name.startswith(_DECONV) for name in state_dict)
     unexpected = set(match.unexpected)
 
-    def is_left_out(name):
+    def is_left_out(name: str) -> bool:
         if name in unexpected:
             return name.startswith(_CLASSIFIER_HEAD) or _UNUSED_FUSION.match(name) is not None
         return (keep_head and name in _HEAD) or (keep_deconv and name.startswith(_DECONV))

@@ -6,7 +6,10 @@ whatever else a checkpoint holds (a numpy scalar, a logger's history) becomes an
 """
 
 import dataclasses
+import io
+import mmap
 import pickletools
+from typing import Any
 
 
 class DamagedError(Exception):
@@ -37,8 +40,8 @@ class Tensor:
 
     storage: Storage
     offset: int
-    shape: tuple
-    strides: tuple
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
 
 
 class Inert:
@@ -67,7 +70,7 @@ _REBUILD_TENSOR = {Name("torch._utils", "_rebuild_tensor"), Name("torch._utils",
 _WRAP_TENSOR = {Name("torch._utils", "_rebuild_parameter"), Name("torch.nn.parameter", "Parameter")}
 
 
-def read_pickle(file):
+def read_pickle(file: io.BytesIO | mmap.mmap) -> tuple[Any, dict[str, str]]:
     """Reads the object that the pickle at the position of `file` describes.
 
     Args:
@@ -83,7 +86,7 @@ def read_pickle(file):
     """
     machine = _Machine()
     try:
-        for operation, argument, _ in pickletools.genops(file):
+        for operation, argument, _ in pickletools.genops(file):  # type: ignore[arg-type]  # an mmap will do
             machine.step(operation.name, argument)
         return machine.pop(), machine.storage_types
     except (ValueError, LookupError, TypeError, AttributeError, AssertionError, OverflowError) as error:

@@ -5,9 +5,12 @@ A layer is named after its PyTorch module with "." written as "_", which makes t
 """
 
 import dataclasses
+from collections.abc import Callable, Mapping
 
+import keras
 import numpy as np
 from keras import layers
+from numpy.typing import ArrayLike
 
 from hrnet_tf.models.preprocess import is_bgr
 
@@ -26,7 +29,7 @@ _IGNORED = "num_batches_tracked"
 _FIRST = "conv1.weight"
 
 
-def load_state_dict(model, state_dict):
+def load_state_dict(model: keras.Model, state_dict: Mapping[str, ArrayLike]) -> None:
     """Sets every weight of `model` from arrays under PyTorch's names.
 
     The input channels of the first convolution are reversed for a model of channel order "bgr", so that
@@ -50,13 +53,13 @@ def load_state_dict(model, state_dict):
 class Match:
     """The entries of a state dict sorted by what becomes of them, each under its PyTorch name."""
 
-    values: dict  # name -> (variable, array of its shape)
-    missing: list
-    unexpected: list
-    misshapen: dict  # name -> what it is and what was wanted
-    unusable: list  # not of finite floating-point numbers
+    values: dict[str, tuple[keras.Variable, np.ndarray]]  # name -> (variable, array of its shape)
+    missing: list[str]
+    unexpected: list[str]
+    misshapen: dict[str, str]  # name -> what it is and what was wanted
+    unusable: list[str]  # not of finite floating-point numbers
 
-    def problems(self):
+    def problems(self) -> str:
         """What keeps the state dict from being loaded, all of it in one line, or ""."""
         misshapen = [f"{name} {text}" for name, text in self.misshapen.items()]
         kinds = {
@@ -67,7 +70,7 @@ class Match:
         }
         return "; ".join(f"{len(names)} {kind}: {', '.join(names)}" for kind, names in kinds.items() if names)
 
-    def leave_out(self, is_left_out):
+    def leave_out(self, is_left_out: Callable[[str], bool]) -> tuple[list[str], list[str]]:
         """Drops the names of which `is_left_out(name)`; returns those the file has, and those the model has."""
         in_file = [*self.values, *self.unexpected, *self.misshapen, *self.unusable]
         in_model = [*self.values, *self.missing, *self.misshapen, *self.unusable]
@@ -78,12 +81,12 @@ class Match:
             names[:] = [name for name in names if name not in left_out]
         return [name for name in in_file if name in left_out], [name for name in in_model if name in left_out]
 
-    def assign(self):
+    def assign(self) -> None:
         for variable, array in self.values.values():
             variable.assign(array)
 
 
-def match_state_dict(model, state_dict):
+def match_state_dict(model: keras.Model, state_dict: Mapping[str, ArrayLike]) -> Match:
     """Finds the variable of each array, changing nothing; arguments as in `load_state_dict`."""
     targets = _targets(model)
     match = Match({}, [], [], {}, [])

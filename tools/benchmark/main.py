@@ -22,17 +22,16 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-import cli  # first: it quiets TensorFlow
 import keras
-import networks
 import numpy as np
-import people
 import tensorflow as tf
-from absl import flags
+from absl import app, flags
 
+from benchmark import networks, people
+from hrnet_tf.cli import commands, shared
 from hrnet_tf.errors import InputError
 from hrnet_tf.files import read_json, replacing
-from hrnet_tf.models.build import MODEL_NAMES
+from hrnet_tf.models.variants import MODEL_NAMES
 
 FLAGS = flags.FLAGS
 
@@ -47,7 +46,7 @@ GROUPS = {
 
 flags.DEFINE_list("cases", list(GROUPS), f"Groups to measure, of {', '.join(GROUPS)}.")
 flags.DEFINE_enum("model", "hrnet_w32", MODEL_NAMES, "Network.")
-cli.define_input_size_flag()
+commands.define_input_size_flag()
 flags.DEFINE_list("batch_sizes", ["1", "8"], "Crops in a call of the network; the last one counts for training.")
 flags.DEFINE_list("people", ["1", "5", "20"], "People in an image, for prediction.")
 flags.DEFINE_list("evaluated", ["6352"], "People to compute COCO's figures of; val2017 has 6,352.")
@@ -71,7 +70,7 @@ def main():
     older = read_json(FLAGS.compare)["cases"] if FLAGS.compare else {}
     settings = networks.Settings(
         FLAGS.model,
-        cli.input_size(),
+        shared.input_size(),
         [int(size) for size in FLAGS.batch_sizes],
         [int(count) for count in FLAGS.people],
         [int(count) for count in FLAGS.evaluated],
@@ -96,7 +95,7 @@ def main():
 def _group_figures(group, settings, frozen_weights, reference, seconds, older):
     """Measures a group of cases in a process that has done nothing else: {name: figures}."""
     if frozen_weights:
-        cli.assume_frozen_weights()
+        shared.assume_frozen_weights()
     if settings.replicas > 1:  # has to be said before TensorFlow looks at its devices
         parts = [tf.config.LogicalDeviceConfiguration()] * settings.replicas
         tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], parts)
@@ -111,7 +110,7 @@ def _load_reference(path):
     if not path:
         return None
     try:
-        import reference
+        from benchmark import reference
     except ImportError as error:
         raise InputError(f"--reference needs PyTorch: {error}") from error
     return reference.Reference(path)
@@ -194,5 +193,13 @@ def _processor():
     return names[0] if names else platform.processor() or platform.machine()
 
 
-if __name__ == "__main__":
-    cli.run(main)
+def start():
+    """Reads the flags and measures; bad input is one line."""
+    app.run(_guarded)
+
+
+def _guarded(_):
+    try:
+        main()
+    except InputError as error:
+        raise SystemExit(f"error: {error}") from error

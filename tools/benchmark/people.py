@@ -7,8 +7,8 @@ from functools import partial
 
 import numpy as np
 import tensorflow as tf
-from networks import DTYPES, Case, crops_of, with_statistics
 
+from benchmark.networks import DTYPES, Case, crops_of, with_statistics
 from hrnet_tf import PosePredictor, build_model, heatmaps
 from hrnet_tf.data import coco
 from hrnet_tf.data.augment import Augmentation

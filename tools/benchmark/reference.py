@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from networks import Case
-from people import INPUT_BATCH, pulled
 
+from benchmark.networks import Case
+from benchmark.people import INPUT_BATCH, pulled
 from hrnet_tf.errors import InputError
 
 _STAGES = {"hrnet_w32": 32, "hrnet_w48": 48}

@@ -1,0 +1,1 @@
+"""The command lines: `hrnet-tf COMMAND`, and the tools of a checkout, which start the same."""

@@ -1,0 +1,26 @@
+"""`hrnet-tf check`: what is wrong with a dataset."""
+
+import json
+
+from absl import flags
+
+from hrnet_tf import doctor
+from hrnet_tf.files import replacing
+from hrnet_tf.visualize import write_image
+
+FLAGS = flags.FLAGS
+
+
+def main() -> int:
+    report, image_dir = doctor.check_split(FLAGS.data_dir, FLAGS.split, FLAGS.check_images, FLAGS.decode_all)
+    print(report.as_text())
+    if FLAGS.json:
+        with replacing(FLAGS.json) as path:
+            path.write_text(json.dumps(report.as_json(), indent=2), encoding="utf-8")
+    if FLAGS.picture:
+        picture = doctor.draw_worst(report, image_dir) if image_dir else None
+        if picture is None:
+            print(f"nobody to draw: {FLAGS.picture} was not written")
+        else:
+            write_image(FLAGS.picture, picture)
+    return report.exit_code

@@ -1,0 +1,310 @@
+"""The commands: of each its help and its flags. What it does is the function `main` of the module of its name.
+
+Imports nothing heavy: help, and a flag that is wrong, take no TensorFlow.
+"""
+
+from collections.abc import Callable
+
+from absl import flags
+
+from hrnet_tf import benchmarks
+from hrnet_tf.codecs import CODECS, REFINEMENTS
+from hrnet_tf.data.augment import Augmentation
+from hrnet_tf.evaluation.similarity import REFERENCE_SUPPRESSION, SUPPRESSIONS
+from hrnet_tf.export.formats import DEFAULT_FORMATS, FILE_NAMES, LAYOUTS
+from hrnet_tf.models.variants import (
+    CHANNEL_ORDERS,
+    MODEL_NAMES,
+    PRECISIONS,
+    TRAINING_PRECISIONS,
+    check_input_size,
+)
+
+_NETWORK_FILE = "Model: a .keras, .onnx or .tflite file or a SavedModel folder."
+_COCO_FOLDER = "COCO-format folder: annotations/person_keypoints_<split>.json and images."
+
+
+def train() -> None:
+    """Trains a pose network on a COCO-format dataset, evaluates it and exports it.
+
+        hrnet-tf train --flagfile=w32.flags --data_dir=data/coco --work_dir=work/w32
+
+    The work directory receives: run.json and flags.txt (what was run), metrics.jsonl and tensorboard/
+    (how it went), checkpoints/ (the last state, for --resume), best.keras (the weights with the best AP)
+    and, at the end, export/ (that model as .keras, SavedModel and ONNX). `hrnet-tf configs` lists the
+    flag files that come with the package.
+    """
+    _define_data_flags()
+    _define_prediction_flags()
+    flags.DEFINE_enum("model", None, MODEL_NAMES, "Network.")
+    define_input_size_flag()
+    flags.DEFINE_enum(
+        "channel_order", "rgb", CHANNEL_ORDERS, "What the network is given; bgr as published pose_resnets."
+    )
+    flags.DEFINE_string("pretrained", None, "PyTorch weights to start from: of ImageNet, or of another pose network.")
+    flags.DEFINE_float("heatmap_sigma", 2.0, "Standard deviation of the targets in heatmap pixels.", lower_bound=0.1)
+    flags.DEFINE_string("train_split", "train2017", "Split to train on.")
+    flags.DEFINE_string("work_dir", None, "Folder of this run; created.")
+    flags.DEFINE_bool("resume", False, "Continue the run in --work_dir, if there is one.")
+    flags.DEFINE_integer("epochs", 210, "Passes over the training people.", lower_bound=1)
+    flags.DEFINE_float("learning_rate", 1e-3, "Of Adam, before the first drop.", lower_bound=0)
+    flags.DEFINE_list("learning_rate_drops", ["170", "200"], "Epochs (from 0) before which the rate is divided by 10.")
+    flags.DEFINE_integer("warmup_steps", 0, "Steps over which the learning rate rises to its value.", lower_bound=0)
+    flags.DEFINE_enum("precision", "float32", TRAINING_PRECISIONS, "Keras dtype policy.")
+    flags.DEFINE_integer("eval_every", 10, "Epochs between evaluations.", lower_bound=1)
+    flags.DEFINE_integer("seed", 0, "Of weights, order and augmentation.", lower_bound=0)
+    flags.DEFINE_float("scale_factor", Augmentation.scale, "Augmentation: deviation of the scale.", 0, 0.9)
+    flags.DEFINE_float(
+        "rotation_factor", Augmentation.rotation, "Augmentation: deviation of the angle, degrees.", 0, 180
+    )
+    flags.DEFINE_float("flip_probability", Augmentation.flip_probability, "Augmentation: of mirroring.", 0, 1)
+    flags.DEFINE_float(
+        "half_body_probability", Augmentation.half_body_probability, "Augmentation: of showing half a body.", 0, 1
+    )
+    flags.DEFINE_integer("ohkm_keypoints", 0, "Loss: so many worst keypoints of a person, as OHKM's 8; 0: all.", 0)
+    flags.DEFINE_bool("keypoint_weights", False, "Loss: 1.2 for elbows and knees, 1.5 for wrists and ankles, squared.")
+    flags.DEFINE_bool("supervise_absent", False, "Loss: teach empty heatmaps for keypoints that are not annotated.")
+    flags.mark_flags_as_required(["model", "work_dir"])
+    flags.register_validator(
+        "learning_rate_drops", lambda drops: all(d.isdigit() for d in drops), "must be epochs, like 170,200"
+    )
+
+
+def evaluate() -> None:
+    """Evaluates a trained model on a split of COCO, of data of one's own in COCO's format, or of MPII.
+
+        hrnet-tf evaluate --model=work/w32/best.keras --data_dir=data/coco --val_split=val2017
+        hrnet-tf evaluate --model=w32.keras --data_dir=data/coco --val_split=test-dev2017 \\
+            --detections=detections.json --results=results.json
+
+    Without --detections the people are cropped by their annotated boxes, which gives a higher AP than
+    a detector's boxes: published tables use the latter. A test split has no annotations: what is
+    written to --results goes to the benchmark's server.
+    """
+    _define_data_flags()
+    _define_prediction_flags()
+    _define_precision_flag()
+    flags.DEFINE_string("model", None, _NETWORK_FILE)
+    flags.DEFINE_string("metrics", None, "JSON file to write the figures to.")
+    flags.DEFINE_string("results", None, "File to write the predictions to: COCO's results (JSON), MPII's pred.mat.")
+    flags.DEFINE_string("sheet", None, "PNG or JPEG file to draw predictions in, over the first images.")
+    flags.mark_flag_as_required("model")
+
+
+def predict() -> None:
+    """Predicts people in an image, in the images of a folder or in a video.
+
+        hrnet-tf predict --model=best.keras --input=photo.jpg --boxes="120,80,60,200;300,75,70,210" --out_dir=out
+        hrnet-tf predict --model=best.keras --input=photos --detections=detections.json --out_dir=out
+        hrnet-tf predict --model=best.keras --input=clip.mp4 --out_dir=out
+
+    --model is a .keras, .onnx or .tflite file or a SavedModel folder. --out_dir receives annotated copies
+    and the people in two forms:
+
+        predictions.json  COCO's keypoint results with `file_name`, and `frame` for videos
+        predictions.csv   file, frame, person, keypoint, x, y, score: a line for each keypoint
+
+    People are looked for in the boxes of --detections (a COCO results file), else in those of --boxes
+    (the same in every picture), else in the whole picture, as fits pictures of one person. Boxes and
+    keypoints are in pixels of the picture as it is looked at, turned as its EXIF orientation says.
+
+    The `image_id` of an image, in detections and in results, is the one that --annotations gives its
+    file name; without them the number that its name consists of, such as 785 of 000000000785.jpg;
+    that of a video's frame is its number, from 0. Where not every file has a number of its own, the
+    results count the files from 1, and detections must give each box's `file_name`.
+    """
+    flags.DEFINE_string("model", None, _NETWORK_FILE)
+    flags.DEFINE_string("input", None, "Image, folder of images, or video.")
+    flags.DEFINE_string("out_dir", None, "Folder for annotated copies and results, created; not that of the input.")
+    flags.DEFINE_string("detections", None, "COCO results file with the boxes to look in.")
+    flags.DEFINE_float("box_threshold", 0.0, "Least score of a detector's box.", 0)
+    flags.DEFINE_string("boxes", None, "Boxes to look in: x,y,width,height;x,y,width,height;... in pixels.")
+    flags.DEFINE_string("annotations", None, "COCO-format file with the images' ids and the model's keypoints.")
+    flags.DEFINE_float("score_threshold", 0.2, "Keypoints scored at or below it are not drawn.")
+    flags.DEFINE_bool("flip_test", True, "Average the heatmaps of the crop and of its mirror image.")
+    flags.DEFINE_integer("batch_size", 32, "People in a batch.", lower_bound=1)
+    _define_codec_flags()
+    _define_precision_flag()
+    flags.mark_flags_as_required(["model", "input", "out_dir"])
+
+
+def export() -> None:
+    """Writes a trained network as .keras, SavedModel, ONNX and LiteRT, and checks each on real crops.
+
+        hrnet-tf export --model=work/w32/best.keras --out_dir=export --data_dir=data/coco
+        hrnet-tf export --model=work/w32/best.keras --out_dir=export --data_dir=data/coco \\
+            --formats=saved_model,onnx,litert --int8 --evaluate
+
+    --int8 adds 8-bit files of ONNX and LiteRT, calibrated on crops of --calibration_split. --evaluate
+    prints AP of every file beside the model's, on --val_split.
+    """
+    _define_data_flags()
+    _define_prediction_flags()
+    flags.DEFINE_string(
+        "model", None, "Model: a .keras file, or the work directory of a training run for its last checkpoint."
+    )
+    flags.DEFINE_string("out_dir", None, "Folder for the files; created.")
+    flags.DEFINE_list("formats", list(DEFAULT_FORMATS), f"What to write, of {', '.join(FILE_NAMES)}.")
+    flags.DEFINE_bool("served_flip_test", False, "SavedModel: keypoints from the crop and its mirror image.")
+    flags.DEFINE_enum("precision", "float32", PRECISIONS, "SavedModel: what it computes in.")
+    flags.DEFINE_bool("fold", True, "SavedModel: fold batch normalisation into the convolutions.")
+    flags.DEFINE_enum("onnx_layout", "nhwc", LAYOUTS, "ONNX: axes of images and heatmaps.")
+    flags.DEFINE_bool("int8", False, "Write 8-bit files of ONNX and LiteRT too.")
+    flags.DEFINE_string("calibration_split", "train2017", "Split of the people that 8-bit files are calibrated on.")
+    flags.DEFINE_integer("calibration_people", 200, "How many of them.", 1)
+    flags.DEFINE_bool("evaluate", False, "Evaluate every file that gives heatmaps, and the model.")
+    flags.mark_flags_as_required(["model", "out_dir"])
+    flags.register_validator(
+        "formats", lambda formats: set(formats) <= set(FILE_NAMES), f"must be of {','.join(FILE_NAMES)}"
+    )
+
+
+def convert() -> None:
+    """Converts PyTorch weights of a pose network to a .keras file, which loads without this package.
+
+        hrnet-tf convert --model=hrnet_w32 --input_size=256x192 --weights=pose_hrnet_w32_256x192.pth --out=w32.keras
+
+    Reads .pth and .safetensors files of the reference implementation, SimpleBaselines and MMPose; which it is,
+    and the number of keypoints, is told from the file. PyTorch need not be installed.
+    """
+    flags.DEFINE_enum("model", None, MODEL_NAMES, "Network that the weights are of.")
+    define_input_size_flag()
+    flags.DEFINE_string("weights", None, "File to convert.")
+    flags.DEFINE_string("out", None, "File to write, ending in .keras.")
+    flags.DEFINE_enum(
+        "channel_order",
+        "auto",
+        ["auto", *CHANNEL_ORDERS],
+        "What the network was trained on; auto: BGR for pose_resnets under their official names, else RGB. "
+        "The converted network takes RGB either way.",
+    )
+    flags.mark_flags_as_required(["model", "weights", "out"])
+    flags.register_validator("out", lambda path: path.endswith(".keras"), "must end in .keras")
+
+
+def check() -> None:
+    """Checks a keypoint dataset before training, and explains an AP of 0 or -1.
+
+        hrnet-tf check --data_dir=mydata --split=train --picture=worst.png --json=report.json
+
+    Exit code: 0 nothing worse than notes, 2 warnings, 3 errors, 1 the check could not be run.
+    """
+    flags.DEFINE_string("data_dir", None, _COCO_FOLDER)
+    flags.DEFINE_string("split", "train2017", "Split to check.")
+    flags.DEFINE_string("picture", None, "Where to draw up to 12 people that findings name, such as worst.png.")
+    flags.DEFINE_string("json", None, "Where to write the report as JSON.")
+    flags.DEFINE_bool("check_images", True, "Read the image files too, not only the annotations.")
+    flags.DEFINE_bool("decode_all", False, "Decode every image: minutes on large sets. By default 1000.")
+    flags.mark_flag_as_required("data_dir")
+
+
+def shards() -> None:
+    """Writes the images of a split into a few large TFRecord files, for disks and object stores slow to open files.
+
+        hrnet-tf shards --data_dir=data/coco --split=train2017 --out_dir=data/coco_shards
+        hrnet-tf train --flagfile=w32.flags --data_dir=data/coco_shards ...
+
+    --out_dir receives the annotations and, in place of the images, images/<split>/ with the shards and their index.
+    An object store is to be mounted as a folder. Images are stored as they are; training on shards gives the same
+    batches. `hrnet-tf check` looks at image files: run it before.
+    """
+    flags.DEFINE_string("data_dir", None, _COCO_FOLDER)
+    flags.DEFINE_string("split", "train2017", "Split whose images to write.")
+    flags.DEFINE_string("out_dir", None, "Folder to write to, for --data_dir of the other commands.")
+    flags.DEFINE_integer("shard_megabytes", 256, "A shard is ended once it has so many.", 1)
+    flags.mark_flags_as_required(["data_dir", "out_dir"])
+
+
+def demo() -> None:
+    """The whole path on rendered people: dataset, training, evaluation on unseen people, exports, a picture.
+
+        hrnet-tf demo
+
+    Everything goes into the folder demo/. What is there from an earlier call is used again; an interrupted training
+    goes on.
+    """
+
+
+def configs() -> None:
+    """Lists the flag files that come with the package, with their first line.
+
+        hrnet-tf configs
+        hrnet-tf train --flagfile=w48.flags --data_dir=data/coco --work_dir=work/w48
+
+    They are found by name from any folder. Flags after --flagfile override those in it.
+    """
+
+
+COMMANDS: dict[str, Callable[[], None]] = {
+    "train": train,
+    "evaluate": evaluate,
+    "predict": predict,
+    "export": export,
+    "convert": convert,
+    "check": check,
+    "shards": shards,
+    "demo": demo,
+    "configs": configs,
+}
+WITHOUT_TENSORFLOW = ("configs",)
+
+
+def _define_data_flags() -> None:
+    """Flags of where the validation people are."""
+    flags.DEFINE_enum("dataset", "coco", benchmarks.NAMES, "What the annotations are: COCO's format or MPII.")
+    flags.DEFINE_string(
+        "data_dir", None, "Folder with annotations/person_keypoints_<split>.json and images, or MPII's."
+    )
+    flags.DEFINE_string("val_split", "val2017", "Split to evaluate on.")
+    flags.DEFINE_string(
+        "detections", None, "Detector boxes to evaluate on: a COCO results file. Annotated boxes by default."
+    )
+    flags.DEFINE_float("box_threshold", 0.0, "Least score of a detector's box.", 0)
+    flags.DEFINE_bool("skip_bad_images", False, "Go on past images that cannot be read, and count them.")
+    flags.mark_flag_as_required("data_dir")
+
+
+def _define_codec_flags() -> None:
+    """Flags of how keypoints become heatmaps and heatmaps keypoints."""
+    flags.DEFINE_enum(
+        "codec", None, list(CODECS), "Encoding of keypoints in training; by default the model card's, else msra."
+    )
+    flags.DEFINE_enum("refine", None, REFINEMENTS, "Decoding of heatmaps; by default the model card's or the codec's.")
+
+
+def _define_prediction_flags() -> None:
+    """Flags of how people are predicted and duplicates of them dropped."""
+    _define_codec_flags()
+    flags.DEFINE_bool("flip_test", True, "Average the heatmaps of the crop and of its mirror image in evaluations.")
+    flags.DEFINE_integer("batch_size", 32, "People in a batch, on all GPUs together.", lower_bound=1)
+    flags.DEFINE_enum("xla", "auto", ["auto", "on", "off"], "Compile the network with XLA; auto: where there is a GPU.")
+    reference = REFERENCE_SUPPRESSION
+    flags.DEFINE_enum("nms", reference.nms, list(SUPPRESSIONS), "COCO: how duplicates are dropped, by their OKS.")
+    flags.DEFINE_float("oks_threshold", reference.oks_threshold, "COCO: likeness of duplicates; decay of soft NMS.", 0)
+    flags.DEFINE_float("score_threshold", reference.score_threshold, "COCO: keypoints up to it do not score.", 0)
+
+
+def _define_precision_flag() -> None:
+    """Flag of what a Keras model predicts in."""
+    flags.DEFINE_enum("precision", "float32", PRECISIONS, "What a .keras model computes in.")
+
+
+def define_input_size_flag() -> None:
+    """Flag of the size of a network to build, which `parse_size` reads."""
+    flags.DEFINE_string("input_size", "256x192", "Height x width of the crops in pixels, multiples of 32.")
+    flags.register_validator(
+        "input_size", lambda text: parse_size(text) is not None, "must be like 256x192, multiples of 32"
+    )
+
+
+def defined_flags() -> list[flags.Flag]:
+    """The flags of the command whose function has been called."""
+    return flags.FLAGS.get_flags_for_module(__name__)
+
+
+def parse_size(text: str) -> tuple[int, int] | None:
+    """(H, W) of a text such as "256x192"; None if a network cannot take it."""
+    try:
+        return check_input_size([int(side) for side in text.split("x")])
+    except ValueError:
+        return None

@@ -1,0 +1,73 @@
+"""`hrnet-tf evaluate`: figures of a trained network beside the published ones."""
+
+import json
+import os
+
+from absl import flags
+
+from hrnet_tf.benchmarks import pck_by_keypoint
+from hrnet_tf.cli import shared
+from hrnet_tf.errors import InputError
+from hrnet_tf.files import replacing
+from hrnet_tf.model_card import read_card
+from hrnet_tf.prediction.keypoints import prediction_sheet
+from hrnet_tf.prediction.network import for_inference, load_network
+from hrnet_tf.visualize import write_image
+
+FLAGS = flags.FLAGS
+
+
+def main() -> None:
+    shared.assume_frozen_weights()
+    for path in (FLAGS.metrics, FLAGS.results, FLAGS.sheet):
+        if path and not os.path.isdir(os.path.dirname(path) or "."):
+            raise InputError(f"cannot write {path}: its folder does not exist")
+    if not FLAGS.results and not shared.dataset().is_annotated(FLAGS.val_split):
+        raise InputError(f"--val_split {FLAGS.val_split} is not annotated: give --results, for the benchmark's server")
+    strategy = shared.make_strategy(FLAGS.batch_size)
+    with strategy.scope():
+        network, path = load_network(FLAGS.model)
+        name = getattr(network.heatmaps, "name", "unknown")  # of a Keras model; other files have a card
+        network = for_inference(network, FLAGS.precision)
+    annotated, people = shared.load_people()
+    shared.check_keypoints(network.num_keypoints, people.skeleton, FLAGS.model)
+    input_size = network.input_size
+    card = shared.make_card(name, input_size, people.skeleton, read_card(path))
+    bad_images = shared.BadImages()
+    metrics, keypoints, people = shared.make_evaluate(strategy, network.heatmaps, card, people, bad_images)(
+        FLAGS.results
+    )
+    bad_images.report()
+    print(
+        f"{FLAGS.dataset} {FLAGS.val_split}: {len(people)} people in {shared.boxes_in_words()}, "
+        f"flip test {'on' if FLAGS.flip_test else 'off'}, codec {card.codec}, "
+        f"decoding {card.decoding}"
+    )
+    published = shared.dataset().published(FLAGS.val_split, card.name, input_size, bool(FLAGS.detections))
+    pck = pck_by_keypoint(keypoints, people, annotated, input_size) if annotated.visible.any() else {}
+    _print_metrics(metrics, published)
+    _print_pck(pck)
+    if FLAGS.metrics:
+        setting = {"boxes": "detector" if FLAGS.detections else "annotated", "num_people": len(people)}
+        setting |= {"flip_test": FLAGS.flip_test, "codec": card.codec, "refine": card.decoding}
+        content = {**metrics, "published": published, "PCK": pck, "setting": setting}
+        with replacing(FLAGS.metrics) as path, open(path, "w", encoding="utf-8") as file:
+            json.dump(content, file, indent=2)
+    if FLAGS.sheet:
+        write_image(FLAGS.sheet, prediction_sheet(keypoints, people))
+
+
+def _print_metrics(metrics, published):
+    """One figure a line, beside the published one where there is one."""
+    if published:
+        print(f"{'':10}{'this':>9}{'published':>11}{'difference':>12}")
+    for name, value in metrics.items():
+        beside = f"{published[name]:11.4f}{value - published[name]:+12.4f}" if name in published else ""
+        print(f"{name:10}{value:9.4f}{beside}")
+
+
+def _print_pck(pck):
+    if pck:
+        print("PCK, the share of keypoints within 5 % of the crop's sides:")
+    for name, share in pck.items():
+        print(f"  {name:16}{share:7.3f}")

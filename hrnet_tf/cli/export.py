@@ -1,0 +1,53 @@
+"""`hrnet-tf export`: a trained network in other formats, each checked and, if asked for, evaluated."""
+
+from absl import flags
+
+from hrnet_tf.benchmarks import load_people
+from hrnet_tf.cli import shared
+from hrnet_tf.errors import InputError
+from hrnet_tf.export import ExportOptions, export_all
+from hrnet_tf.prediction.network import load_network
+
+FLAGS = flags.FLAGS
+
+
+def main() -> None:
+    _, people = shared.load_people()
+    if FLAGS.evaluate and not shared.dataset().is_annotated(FLAGS.val_split):
+        raise InputError(f"--val_split {FLAGS.val_split} is not annotated, so --evaluate cannot measure on it")
+    strategy = shared.make_strategy(FLAGS.batch_size)
+    with strategy.scope():
+        model, card = shared.load_model(FLAGS.model, people.skeleton)
+    bad_images = shared.BadImages()
+    crops = shared.some_crops(people, card, bad_images)
+    calibration_crops = None
+    if FLAGS.int8:
+        calibration_people, _ = load_people(shared.dataset(), FLAGS.calibration_split)
+        calibration_crops = shared.some_crops(calibration_people, card, bad_images, FLAGS.calibration_people)
+    bad_images.report()
+    options = ExportOptions(FLAGS.served_flip_test, FLAGS.precision, FLAGS.fold, FLAGS.onnx_layout)
+    paths, differences = export_all(model, FLAGS.out_dir, crops, card, FLAGS.formats, options, calibration_crops)
+    shared.print_exports(paths, differences)
+    if FLAGS.evaluate:
+        _evaluate(strategy, model, paths, card, people, bad_images)
+
+
+def _evaluate(strategy, model, paths, card, people, bad_images):
+    """Prints the size and the main figure of the model and of every file, and the difference."""
+    metric = shared.dataset().main_metric
+
+    def measure(heatmaps):
+        metrics, _, _ = shared.make_evaluate(strategy, heatmaps, card, people, bad_images)()
+        return metrics[metric]
+
+    of_model = measure(model)
+    print(f"{'':24}{'MB':>8}{metric:>9}{'difference':>12}   {len(people)} people in {shared.boxes_in_words()}")
+    print(f"{'weights in float32':24}{4 * model.count_params() / 1e6:8.1f}{of_model:9.4f}", flush=True)
+    for path in paths:
+        if path.name == "keypoints.onnx":
+            continue  # gives no heatmaps
+        with strategy.scope():
+            network, _ = load_network(path)
+        files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+        size, found = sum(file.stat().st_size for file in files) / 1e6, measure(network.heatmaps)
+        print(f"{path.relative_to(FLAGS.out_dir)!s:24}{size:8.1f}{found:9.4f}{found - of_model:+12.4f}", flush=True)

@@ -1,0 +1,95 @@
+"""What every command starts and ends with: help, flags, one line for bad input, exit codes."""
+
+import difflib
+import errno
+import importlib
+import inspect
+import os
+import re
+import sys
+from collections.abc import Sequence
+
+from absl import flags
+
+from hrnet_tf.cli import commands, flagfiles
+from hrnet_tf.cli.quiet import start_tensorflow
+from hrnet_tf.errors import InputError
+from hrnet_tf.version import __version__
+
+_HELP = ("--help", "-help", "-h", "--helpfull", "--helpshort")
+_CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS)
+_INTERRUPTED = 130
+_MISSING = re.compile(r"Flag --(\w+) must have a value other than None")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs `hrnet-tf` with arguments, by default those of the process, and exits.
+
+    Exit codes: 0 it is done, 1 bad input, in one line on stderr; a command's help tells of others.
+    """
+    sys.exit(_guarded(list(sys.argv[1:] if arguments is None else arguments)))
+
+
+def _guarded(arguments: list[str]) -> int:
+    try:
+        return _run(arguments)
+    except (InputError, flags.Error) as error:
+        print(f"error: {_in_one_line(error)}", file=sys.stderr)
+    except BrokenPipeError:  # of a pager that was left
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        if error.errno not in _CANNOT_WRITE:
+            raise
+        print(f"error: cannot write {error.filename or 'a file'}: {error.strerror}", file=sys.stderr)
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    return 1
+
+
+def _run(arguments: list[str]) -> int:
+    name = arguments[0] if arguments else ""
+    if not name or name in _HELP:
+        print(_overview())
+        return 0 if name else 1
+    if name == "--version":
+        print(__version__)
+        return 0
+    if name not in commands.COMMANDS:
+        nearest = difflib.get_close_matches(name, commands.COMMANDS, n=1)
+        hint = f"did you mean {nearest[0]}?" if nearest else f"there are {', '.join(commands.COMMANDS)}"
+        raise InputError(f"hrnet-tf has no command {name!r}; {hint}")
+    commands.COMMANDS[name]()
+    if any(argument in _HELP for argument in arguments[1:]):
+        print(_help(name))
+        return 0
+    _, *rest = flags.FLAGS([f"hrnet-tf {name}", *flagfiles.expand(arguments[1:])])
+    if rest:
+        raise InputError(f"unexpected argument {rest[0]!r}: every setting is a flag, as in --name=value")
+    if name not in commands.WITHOUT_TENSORFLOW:
+        start_tensorflow()
+    return importlib.import_module(f"hrnet_tf.cli.{name}").main() or 0
+
+
+def _in_one_line(error: Exception) -> str:
+    """What is wrong; of absl's sentences for each flag that was not given, one for all."""
+    if missing := _MISSING.findall(str(error)):
+        return f"{', '.join(f'--{name}' for name in sorted(set(missing)))} must be given; --help tells more"
+    return " ".join(str(error).split())
+
+
+def _overview() -> str:
+    """All commands with the first line of their help."""
+    lines = ["HRNet human pose estimation.", "", "    hrnet-tf COMMAND --flag=value ...", ""]
+    for name, command in commands.COMMANDS.items():
+        lines.append(f"    {name:12}{(inspect.getdoc(command) or '').partition(chr(10))[0]}")
+    return "\n".join([*lines, "", "hrnet-tf COMMAND --help tells more."])
+
+
+def _help(name: str) -> str:
+    """A command's help and its flags."""
+    text = [inspect.getdoc(commands.COMMANDS[name]) or ""]
+    for flag in sorted(commands.defined_flags(), key=lambda flag: flag.name):
+        shown = f"--[no]{flag.name}" if flag.boolean else f"--{flag.name}"
+        default = "" if flag.default is None else f" (default: {flag.default_as_str})"
+        text.append(flags.text_wrap(f"{shown}: {flag.help}{default}", indent="      ", firstline_indent="  "))
+    return "\n".join([text[0], "", *text[1:]])

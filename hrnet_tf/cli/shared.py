@@ -1,0 +1,170 @@
+"""What the commands share: devices, people, models and evaluations as the flags say."""
+
+import dataclasses
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+from absl import flags
+
+from hrnet_tf import benchmarks, progress
+from hrnet_tf.cli.commands import parse_size
+from hrnet_tf.data import pipeline
+from hrnet_tf.data.records import PersonRecords
+from hrnet_tf.errors import InputError
+from hrnet_tf.evaluation.similarity import Suppression
+from hrnet_tf.model_card import ModelCard, read_card
+from hrnet_tf.prediction.keypoints import make_predict_function, predict_people
+from hrnet_tf.prediction.network import load_network
+from hrnet_tf.prediction.runners import Runner
+from hrnet_tf.skeletons import Skeleton
+from hrnet_tf.training.run_state import is_work_dir, load_last
+
+FLAGS = flags.FLAGS
+# Whether convolutions on CPUs may keep weights in their own layout from the first call on: much faster in bfloat16,
+# wrong where weights change or Keras models are called outside of a tf.function. Read at the first convolution.
+_FROZEN_WEIGHTS = "TF_ONEDNN_ASSUME_FROZEN_WEIGHTS"
+os.environ[_FROZEN_WEIGHTS] = "0"
+
+
+def assume_frozen_weights() -> None:
+    """For processes that only predict, and do so in a tf.function: to be called before the first network runs."""
+    os.environ[_FROZEN_WEIGHTS] = "1"
+
+
+def input_size() -> tuple[int, int]:
+    """(H, W) of --input_size."""
+    return parse_size(FLAGS.input_size)
+
+
+def make_strategy(batch_size: int) -> tf.distribute.Strategy:
+    """Mirrors over all local GPUs, or runs on the CPU where there is none."""
+    strategy = tf.distribute.MirroredStrategy()
+    replicas = strategy.num_replicas_in_sync
+    if batch_size % replicas:
+        raise InputError(f"--batch_size must be a multiple of the number of GPUs ({replicas}). Received: {batch_size}")
+    return strategy
+
+
+def use_xla() -> bool:
+    """What --xla means on this machine."""
+    return FLAGS.xla == "on" or (FLAGS.xla == "auto" and bool(tf.config.list_physical_devices("GPU")))
+
+
+def dataset() -> benchmarks.Benchmark:
+    """What --dataset and --data_dir name."""
+    return benchmarks.open_benchmark(FLAGS.dataset, FLAGS.data_dir)
+
+
+def load_people() -> tuple[PersonRecords, PersonRecords]:
+    """The validation people: those annotated, and those to predict (the same, or the detector's boxes)."""
+    return benchmarks.load_people(dataset(), FLAGS.val_split, FLAGS.detections, FLAGS.box_threshold)
+
+
+def boxes_in_words() -> str:
+    """Which boxes people are evaluated on: AP on one kind says little about the other."""
+    return f"detector boxes ({FLAGS.detections})" if FLAGS.detections else "annotated boxes"
+
+
+def make_card(name: str, input_size: tuple[int, int], skeleton: Skeleton, found: ModelCard | None = None) -> ModelCard:
+    """The model card of a network: what the flags say, else the card `found` with its file, else codec msra."""
+    codec = FLAGS.codec or (found.codec if found else "msra")
+    refine = FLAGS.refine or (found.refine if found and found.codec == codec else None)
+    if found:
+        return dataclasses.replace(found, skeleton=skeleton, codec=codec, refine=refine)
+    return ModelCard(name, tuple(input_size), skeleton, codec, refine)
+
+
+def make_evaluate(
+    strategy: tf.distribute.Strategy,
+    model: Callable | Runner,
+    card: ModelCard,
+    people: PersonRecords,
+    bad_images: "BadImages",
+) -> Callable[..., tuple[dict[str, float], np.ndarray, PersonRecords]]:
+    """Builds the function that evaluates a model as the flags say.
+
+    Args:
+        strategy: the one that the model was built under.
+        model: images -> heatmaps.
+        card: its `ModelCard`.
+        people: `PersonRecords` to predict.
+        bad_images: a `BadImages`.
+
+    Returns:
+        (results_file=None) -> {name: number}, keypoints [N,K,3] in image pixels and the
+        `PersonRecords` of these N people.
+    """
+    input_size = card.input_size
+    flip_pairs = people.skeleton.flip_pairs if FLAGS.flip_test else None
+    predict = make_predict_function(strategy, model, flip_pairs, use_xla(), card.codec, card.refine)
+    suppression = Suppression(FLAGS.nms, FLAGS.oks_threshold, FLAGS.score_threshold)
+
+    def evaluate(results_file=None):
+        keypoints, predicted = predict_people(
+            predict, people, input_size, FLAGS.batch_size, strategy, bad_images.handler(), card.codec
+        )
+        metrics = dataset().evaluate(FLAGS.val_split, keypoints, predicted, input_size, suppression, results_file)
+        return metrics, keypoints, predicted
+
+    return evaluate
+
+
+def load_model(path: str, skeleton: Skeleton) -> tuple[keras.Model, ModelCard]:
+    """The Keras model of a `.keras` file, or of a run's work directory that of its last checkpoint, and its card."""
+    if is_work_dir(path):
+        model, codec = load_last(path)
+        found = ModelCard(model.name, tuple(model.input_shape[1:3]), skeleton, codec)
+    elif path.endswith(".keras"):
+        network, _ = load_network(path)
+        model, found = network.heatmaps, read_card(path)
+    else:
+        raise InputError(f"--model must be a .keras file or the work directory of a training run. Received: {path}")
+    check_keypoints(model.output_shape[-1], skeleton, path)
+    return model, make_card(model.name, model.input_shape[1:3], skeleton, found)
+
+
+def check_keypoints(num_keypoints: int, skeleton: Skeleton, path: str) -> None:
+    """Raises InputError unless a model predicts the keypoints of the annotations."""
+    if num_keypoints != skeleton.num_keypoints:
+        raise InputError(
+            f"--model {path} predicts {num_keypoints} keypoints, but the annotations have {skeleton.num_keypoints}"
+        )
+
+
+def some_crops(people: PersonRecords, card: ModelCard, bad_images: "BadImages", count: int = 16) -> np.ndarray:
+    """[N,H,W,3] uint8 crops for the network of `card` of the first `count` people, if their images can be read."""
+    first = people.take(slice(count))
+    batches = pipeline.evaluation_dataset(first, card.input_size, count, bad_images.handler(), card.codec)
+    images, index = next(iter(batches))
+    return images.numpy()[index.numpy() >= 0]
+
+
+def print_exports(paths: list[Path], differences: dict[str, float]) -> None:
+    for path in paths:
+        print(f"wrote {path}")
+    for name, difference in differences.items():
+        print(f"largest difference from the Keras model, {name}: {difference:.2g}")
+
+
+class BadImages:
+    """Counts the images that --skip_bad_images goes past, naming each once."""
+
+    def __init__(self) -> None:
+        self.reasons: set[str] = set()
+
+    def __call__(self, error: InputError) -> None:
+        if str(error) not in self.reasons:
+            self.reasons.add(str(error))
+            progress.note(f"skipped: {error}")
+
+    def handler(self) -> "BadImages | None":
+        """What to hand to a dataset: itself with --skip_bad_images, else None."""
+        return self if FLAGS.skip_bad_images else None
+
+    def report(self) -> None:
+        if self.reasons:
+            print(f"{len(self.reasons)} images could not be read and were skipped")

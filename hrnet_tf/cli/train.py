@@ -1,0 +1,150 @@
+"""`hrnet-tf train`: data, network, loop and exports, as its flags say."""
+
+import dataclasses
+import os
+
+import keras
+from absl import flags
+
+from hrnet_tf.benchmarks import load_people
+from hrnet_tf.cli import shared
+from hrnet_tf.cli.commands import defined_flags
+from hrnet_tf.data.augment import Augmentation
+from hrnet_tf.data.pipeline import keypoint_weights_by_name, steps_per_epoch, training_dataset
+from hrnet_tf.errors import InputError
+from hrnet_tf.export import export_all, export_keras
+from hrnet_tf.files import replacing
+from hrnet_tf.losses import KeypointMSE, KeypointOHKM
+from hrnet_tf.models.build import build_model
+from hrnet_tf.prediction.keypoints import prediction_sheet
+from hrnet_tf.training.fused import with_fused_batch_norm
+from hrnet_tf.training.loop import Plan, Trainer
+from hrnet_tf.training.run_state import Checkpoint, claim_work_dir
+from hrnet_tf.training.schedules import WarmupStepDecay
+from hrnet_tf.training.step import make_optimizer, make_train_step
+from hrnet_tf.weights.load import initialize_from
+
+FLAGS = flags.FLAGS
+
+
+def main() -> int:
+    input_size = shared.input_size()
+    annotated, val_people = shared.load_people()
+    train_people, _ = load_people(shared.dataset(), FLAGS.train_split)
+    if train_people.skeleton.names != annotated.skeleton.names:
+        raise InputError(
+            f"--train_split {FLAGS.train_split} and --val_split {FLAGS.val_split} differ in keypoint names"
+        )
+    num_keypoints = train_people.skeleton.num_keypoints
+    strategy = shared.make_strategy(FLAGS.batch_size)
+    run = {"model": FLAGS.model, "input_size": FLAGS.input_size, "num_keypoints": num_keypoints}
+    run |= {"num_people": len(train_people), "batch_size": FLAGS.batch_size, "seed": FLAGS.seed}
+    run |= {"channel_order": FLAGS.channel_order, "codec": FLAGS.codec or "msra"}
+
+    keras.utils.set_random_seed(FLAGS.seed)
+    with strategy.scope():
+        plain = build_model(FLAGS.model, input_size, num_keypoints, FLAGS.precision, FLAGS.channel_order)
+        if FLAGS.pretrained:
+            print(initialize_from(plain, FLAGS.pretrained))
+        model = with_fused_batch_norm(plain)
+    claim_work_dir(FLAGS.work_dir, run, FLAGS.resume)
+    _write_flags()
+    with strategy.scope():
+        optimizer = _make_optimizer(len(train_people))
+        optimizer.build(model.trainable_variables)
+        checkpoint = Checkpoint(FLAGS.work_dir, model, optimizer)
+    if FLAGS.resume and checkpoint.restore():
+        print(f"resuming after step {checkpoint.step}")
+        if checkpoint.step > FLAGS.epochs * steps_per_epoch(len(train_people), FLAGS.batch_size):
+            raise InputError(f"--epochs={FLAGS.epochs} end before step {checkpoint.step}, which the run has reached")
+    print(
+        f"{FLAGS.model} {FLAGS.input_size}, {len(train_people)} people to train on, {len(val_people)} to evaluate on "
+        f"in {shared.boxes_in_words()}, "
+        f"{strategy.num_replicas_in_sync} replica(s), XLA {'on' if shared.use_xla() else 'off'}, {FLAGS.precision}"
+    )
+    bad_images = shared.BadImages()
+    completed = _make_trainer(strategy, model, optimizer, checkpoint, train_people, val_people, bad_images).run()
+    bad_images.report()
+    if not completed:
+        print(f"stopped after step {checkpoint.step}; the same command with --resume goes on from there")
+        return 130
+    _export(val_people, bad_images)
+    print(f"best {shared.dataset().main_metric} {checkpoint.best_metric:.3f}")
+    return 0
+
+
+def _make_optimizer(num_people):
+    epoch_steps = steps_per_epoch(num_people, FLAGS.batch_size)
+    drops = [int(epoch) * epoch_steps for epoch in FLAGS.learning_rate_drops]
+    schedule = WarmupStepDecay(FLAGS.learning_rate, drops, warmup_steps=FLAGS.warmup_steps)
+    return make_optimizer(schedule, FLAGS.precision)
+
+
+def _make_loss():
+    return KeypointOHKM(FLAGS.ohkm_keypoints) if FLAGS.ohkm_keypoints else KeypointMSE()
+
+
+def _keypoint_weights(skeleton):
+    return keypoint_weights_by_name(skeleton.names) if FLAGS.keypoint_weights else None
+
+
+def _make_trainer(strategy, model, optimizer, checkpoint, train_people, val_people, bad_images):
+    input_size = shared.input_size()
+    card = shared.make_card(FLAGS.model, input_size, train_people.skeleton)
+    augmentation = Augmentation(
+        FLAGS.scale_factor, FLAGS.rotation_factor, FLAGS.flip_probability, FLAGS.half_body_probability
+    )
+
+    def make_dataset(first_step, last_step):
+        return training_dataset(
+            train_people,
+            input_size,
+            FLAGS.batch_size,
+            FLAGS.heatmap_sigma,
+            augmentation,
+            FLAGS.seed,
+            first_step,
+            last_step,
+            on_bad_image=bad_images.handler(),
+            codec=card.codec,
+            keypoint_weights=_keypoint_weights(train_people.skeleton),
+            supervise_absent=FLAGS.supervise_absent,
+        )
+
+    evaluate = shared.make_evaluate(strategy, model, card, val_people, bad_images)
+
+    def evaluate_with_picture():
+        metrics, keypoints, people = evaluate()
+        return metrics, prediction_sheet(keypoints, people)
+
+    def save_best(metrics):
+        export_keras(model, os.path.join(FLAGS.work_dir, "best.keras"), dataclasses.replace(card, metrics=metrics))
+
+    epoch_steps = steps_per_epoch(len(train_people), FLAGS.batch_size)
+    return Trainer(
+        strategy=strategy,
+        model=model,
+        optimizer=optimizer,
+        train_step=make_train_step(strategy, model, optimizer, _make_loss(), shared.use_xla()),
+        make_dataset=make_dataset,
+        evaluate=evaluate_with_picture,
+        main_metric=shared.dataset().main_metric,
+        save_best=save_best,
+        plan=Plan(FLAGS.epochs, epoch_steps, FLAGS.eval_every, FLAGS.batch_size),
+        checkpoint=checkpoint,
+        work_dir=FLAGS.work_dir,
+    )
+
+
+def _export(people, bad_images):
+    """Writes best.keras in every format and checks them on crops of validation people."""
+    path = os.path.join(FLAGS.work_dir, "best.keras")
+    model, card = shared.load_model(path, people.skeleton)
+    crops = shared.some_crops(people, card, bad_images)
+    shared.print_exports(*export_all(model, os.path.join(FLAGS.work_dir, "export"), crops, card))
+
+
+def _write_flags():
+    """Writes the resolved flags of this command; the file can be given to --flagfile."""
+    with replacing(os.path.join(FLAGS.work_dir, "flags.txt")) as path, open(path, "w", encoding="utf-8") as file:
+        file.writelines(f"{flag.serialize()}\n" for flag in defined_flags() if flag.value is not None)

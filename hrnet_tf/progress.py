@@ -1,0 +1,62 @@
+"""How far a wait has come, on stderr: a bar on a terminal, a plain line now and then where that is a file."""
+
+import sys
+from collections.abc import Iterable, Iterator, Sized
+from typing import Any, TypeVar
+
+from tqdm import tqdm
+
+# Shorter waits show nothing, in seconds; and what is between two lines in a file.
+_DELAY, _BETWEEN_LINES = 2, 10
+_LINE = "{desc}: {n_fmt} of {total_fmt}{unit}, {rate_fmt}, {elapsed} gone, {remaining} to go{postfix}"
+_LINE_WITHOUT_TOTAL = "{desc}: {n_fmt}{unit}, {rate_fmt}, {elapsed} gone{postfix}"
+tqdm.monitor_interval = 0  # no thread that wakes up slow bars
+
+T = TypeVar("T")
+
+
+class _Lines(tqdm):
+    """A bar that is a line of its own each time."""
+
+    def display(self, msg: str | None = None, pos: int | None = None) -> None:
+        print(str(self), file=self.fp, flush=True)
+
+    def clear(self, nolock: bool = False) -> None:
+        """Lines stay."""
+
+    def close(self) -> None:
+        if not self.disable:
+            self.disable = True
+            self._decr_instances(self)  # type: ignore[attr-defined]  # of tqdm, without its last empty line
+
+
+def bar(description: str, total: int | None, unit: str, initial: int = 0) -> tqdm:
+    """A bar to be updated and closed (or used in `with`).
+
+    Args:
+        description: what is being done.
+        total: how many there are, None where that is unknown.
+        unit: what is counted, in the plural.
+        initial: how many were done before, which do not count in the rate.
+    """
+    options: dict[str, Any] = {"desc": description, "total": total, "unit": f" {unit}", "initial": initial}
+    if sys.stderr.isatty():
+        return tqdm(**options, delay=_DELAY, leave=False, dynamic_ncols=True, file=sys.stderr)
+    bar_format = _LINE if total else _LINE_WITHOUT_TOTAL
+    options |= {"mininterval": _BETWEEN_LINES, "miniters": 1, "bar_format": bar_format}
+    return _Lines(**options, delay=_DELAY, file=sys.stderr)
+
+
+def track(items: Iterable[T], description: str, unit: str, total: int | None = None) -> Iterator[T]:
+    """The items, with a bar of how many have been taken; `total` where they have no length."""
+    if total is None and isinstance(items, Sized):
+        total = len(items)
+    with bar(description, total, unit) as shown:
+        for item in items:
+            yield item
+            shown.update()
+
+
+def note(text: str) -> None:
+    """A line on stderr, above the bars that are there."""
+    tqdm.write(text, file=sys.stderr)

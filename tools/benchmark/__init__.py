@@ -1,0 +1,1 @@
+"""The speed benchmark, which `python tools/benchmark.py` starts."""
