@@ -30,7 +30,8 @@ def main() -> None:
     model = build_model(FLAGS.model, shared.input_size(), checkpoint.num_keypoints, channel_order=channel_order)
     print(load_pytorch_weights(model, FLAGS.weights))
     skeleton = _SKELETONS.get(checkpoint.num_keypoints)
-    export_keras(model, FLAGS.out, skeleton and ModelCard(FLAGS.model, shared.input_size(), skeleton))
+    card = ModelCard(FLAGS.model, shared.input_size(), skeleton) if skeleton else None
+    export_keras(model, FLAGS.out, card)
     print(
         f"wrote {FLAGS.out}: {FLAGS.model} {FLAGS.input_size}, {checkpoint.num_keypoints} keypoints, "
         f"trained on {channel_order.upper()}, takes RGB"

@@ -37,7 +37,9 @@ def assume_frozen_weights() -> None:
 
 def input_size() -> tuple[int, int]:
     """(H, W) of --input_size."""
-    return parse_size(FLAGS.input_size)
+    size = parse_size(FLAGS.input_size)
+    assert size is not None  # the flag's validator has seen to it
+    return size
 
 
 def make_strategy(batch_size: int) -> tf.distribute.Strategy:
@@ -75,7 +77,7 @@ def make_card(name: str, input_size: tuple[int, int], skeleton: Skeleton, found:
     refine = FLAGS.refine or (found.refine if found and found.codec == codec else None)
     if found:
         return dataclasses.replace(found, skeleton=skeleton, codec=codec, refine=refine)
-    return ModelCard(name, tuple(input_size), skeleton, codec, refine)
+    return ModelCard(name, input_size, skeleton, codec, refine)
 
 
 def make_evaluate(
@@ -117,7 +119,7 @@ def load_model(path: str, skeleton: Skeleton) -> tuple[keras.Model, ModelCard]:
     """The Keras model of a `.keras` file, or of a run's work directory that of its last checkpoint, and its card."""
     if is_work_dir(path):
         model, codec = load_last(path)
-        found = ModelCard(model.name, tuple(model.input_shape[1:3]), skeleton, codec)
+        found: ModelCard | None = ModelCard(model.name, tuple(model.input_shape[1:3]), skeleton, codec)
     elif path.endswith(".keras"):
         network, _ = load_network(path)
         model, found = network.heatmaps, read_card(path)

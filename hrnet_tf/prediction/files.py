@@ -99,8 +99,9 @@ def find_images(
 
 def result_ids(numbers: dict[Path, int | None]) -> dict[Path, int]:
     """Ids for results of `find_images`' files: the numbers where each has one of its own, else 1, 2, 3 in order."""
-    if None not in numbers.values() and len(set(numbers.values())) == len(numbers):
-        return numbers
+    known = {path: number for path, number in numbers.items() if number is not None}
+    if len(set(known.values())) == len(numbers):
+        return known
     return {path: i for i, path in enumerate(numbers, start=1)}
 
 

@@ -6,6 +6,7 @@ Shape legend: B batch, H and W crop, h = H/4 and w = W/4 heatmap, N people, K ke
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -25,7 +26,7 @@ def make_predict_function(
     use_xla: bool = False,
     codec: str = "msra",
     refine: str | None = None,
-) -> Callable:
+) -> Any:
     """Builds the function from crops to keypoints.
 
     Args:
@@ -127,7 +128,8 @@ def to_image(
     points: np.ndarray, records: PersonRecords, input_size: tuple[int, int], codec: str = "msra"
 ) -> np.ndarray:
     """Points [N,K,2] of everybody's heatmaps, of crops of (H, W) cut as `codec` does, in image pixels."""
-    heatmap_size = tuple(s // heatmaps.HEATMAP_STRIDE for s in input_size)
+    height, width = input_size
+    heatmap_size = height // heatmaps.HEATMAP_STRIDE, width // heatmaps.HEATMAP_STRIDE
     matrices = geometry.affine_matrix(
         *records.crops(input_size),
         0,
