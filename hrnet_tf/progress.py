@@ -8,8 +8,8 @@ from tqdm import tqdm
 
 # Shorter waits show nothing, in seconds; and what is between two lines in a file.
 _DELAY, _BETWEEN_LINES = 2, 10
-_LINE = "{desc}: {n_fmt} of {total_fmt}{unit}, {rate_fmt}, {elapsed} gone, {remaining} to go{postfix}"
-_LINE_WITHOUT_TOTAL = "{desc}: {n_fmt}{unit}, {rate_fmt}, {elapsed} gone{postfix}"
+_LINE = "{desc}: {n_fmt} of {total_fmt}{unit}, {rate_noinv_fmt}, {elapsed} gone, {remaining} to go{postfix}"
+_LINE_WITHOUT_TOTAL = "{desc}: {n_fmt}{unit}, {rate_noinv_fmt}, {elapsed} gone{postfix}"
 tqdm.monitor_interval = 0  # no thread that wakes up slow bars
 
 T = TypeVar("T")

@@ -20,7 +20,7 @@ class Progress:
     def update(self, step: int, loss: float, pck: float) -> None:
         """Shows the state after `step` steps; loss and PCK are means over the latest ones."""
         epoch = (step - 1) // self._epoch_steps + 1
-        self._bar.set_description(f"epoch {epoch} of {self._num_epochs}", refresh=False)
+        self._bar.set_description_str(f"epoch {epoch} of {self._num_epochs}", refresh=False)
         self._bar.set_postfix(loss=f"{loss:.3g}", PCK=f"{pck:.3f}", refresh=False)
         self._bar.update(step * self._batch_size - self._bar.n)
 
