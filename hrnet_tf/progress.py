@@ -24,6 +24,11 @@ class _Lines(tqdm):
     def clear(self, nolock: bool = False) -> None:
         """Lines stay."""
 
+    def refresh(self, nolock: bool = False, lock_args: tuple[Any, ...] | None = None) -> None:
+        """Nothing to draw anew after a note, which is when it is called with `nolock`."""
+        if not nolock:
+            super().refresh(nolock, lock_args)
+
     def close(self) -> None:
         if not self.disable:
             self.disable = True
