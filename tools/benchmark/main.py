@@ -8,7 +8,7 @@ Every case of a group is run once in turn, A B C A B C, until --seconds are over
 the latency of a call (half and 99 % of them were faster), by how many MB its first call raised the memory in use,
 the rate relative to the group's first case, and for networks the share of this machine's matrix-multiply peak in
 that precision, measured in the same turns. Machines drift: of two runs only relative figures can be compared. Each
-group has a process of its own, in which those that only predict keep weights as `hrnet-tf evaluate` and `predict` have it.
+group has a process of its own, in which those that only predict keep their weights (--frozen_weights).
 --reference adds the published PyTorch implementation, a checkout of which it names, as the first case; it needs
 PyTorch.
 """
@@ -54,7 +54,7 @@ flags.DEFINE_string("data_dir", None, "COCO-format folder for the input pipeline
 flags.DEFINE_string("split", "val2017", "Its split.")
 flags.DEFINE_integer("copies", 1, "Every image of it is taken so many times, under other names.", 1)
 flags.DEFINE_integer("replicas", 1, "Training: replicas with a batch each, on GPUs or on parts of the CPU.", 1)
-flags.DEFINE_bool("frozen_weights", True, "Networks that only predict keep their weights as `hrnet-tf evaluate` has it.")
+flags.DEFINE_bool("frozen_weights", True, "Networks that only predict keep their weights, as `hrnet-tf evaluate`.")
 flags.DEFINE_float("seconds", 30, "How long a group's cases are repeated.", 0)
 flags.DEFINE_string("reference", None, "A checkout of the published PyTorch implementation to run beside.")
 flags.DEFINE_string("json", None, "File to write the figures to.")

@@ -15,6 +15,8 @@ from hrnet_tf.errors import InputError
 from hrnet_tf.export import export_litert, export_onnx, export_saved_model
 from hrnet_tf.losses import KeypointMSE
 from hrnet_tf.model_card import default_card
+from hrnet_tf.models.clones import bfloat16_clone
+from hrnet_tf.models.fold import fold_batch_norm
 from hrnet_tf.prediction.network import for_inference, load_network, network_of
 from hrnet_tf.prediction.runners import Runner
 from hrnet_tf.skeletons import COCO
@@ -86,8 +88,12 @@ def forward(settings, reference):
     model = with_statistics(build_model(settings.model, settings.input_size))
     flops = count_flops(model)
     networks = {"Keras float32": (model, "float32")}
+    folded = fold_batch_norm(model)
     for precision in DTYPES:
         networks[f"for_inference {precision}"] = for_inference(network_of(model), precision).heatmaps, precision
+        # What it would be if several threads need not share it: TensorFlow makes its sums part of convolutions.
+        unsafe = folded if precision == "float32" else bfloat16_clone(folded)
+        networks[f"for one thread {precision}"] = unsafe, precision
     with tempfile.TemporaryDirectory() as folder:
         folder, card = pathlib.Path(folder), default_card(model)
         export_saved_model(model, folder / "saved_model", card)
