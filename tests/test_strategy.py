@@ -12,7 +12,7 @@ sys.path.insert(0, {tests!r})
 import keras, numpy as np, seeded, tensorflow as tf
 from hrnet_tf.losses import KeypointMSE
 from hrnet_tf.training.fused import with_fused_batch_norm
-from hrnet_tf.training.step import average_statistics, make_optimizer, make_train_step
+from hrnet_tf.training.step import average_statistics, make_optimizer, make_train_step, over_replicas
 from smooth import smooth_network
 
 replicas, use_xla, synchronized, precision = {arguments!r}
@@ -47,7 +47,11 @@ def batches():
 
 specs = tuple(tf.TensorSpec(a.shape, a.dtype) for a in next(batches()))
 dataset = tf.data.Dataset.from_generator(batches, output_signature=specs)
-losses = [float(step(*batch)[0]) for batch in strategy.experimental_distribute_dataset(dataset)]
+results = [step(*batch) for batch in strategy.experimental_distribute_dataset(dataset)]
+for value in results[-1]:
+    devices = [tf.DeviceSpec.from_string(v.backing_device) for v in strategy.experimental_local_results(value)]
+    assert [device.device_index for device in devices] == list(range(replicas)), devices
+losses = [over_replicas(strategy, loss) for loss, _ in results]
 average_statistics(strategy, model)
 per_replica = [
     np.concatenate([strategy.experimental_local_results(v.value)[r].numpy().ravel() for v in model.variables])
@@ -64,7 +68,7 @@ def train(tmp_path, replicas, use_xla=False, synchronized=None, precision="float
     """
     import pathlib
 
-    output = str(tmp_path / f"{replicas}_{use_xla}_{synchronized}.npz")
+    output = str(tmp_path / f"{replicas}_{use_xla}_{synchronized}_{overflow}.npz")
     script = SCRIPT.format(
         tests=str(pathlib.Path(__file__).parent),
         arguments=(replicas, use_xla, synchronized, precision),
@@ -100,3 +104,41 @@ def test_an_overflow_on_one_replica_skips_the_step_on_all(tmp_path):
     result = train(tmp_path, 2, precision="mixed_float16", overflow=4)
     assert np.isfinite(result["weights"]).all()
     np.testing.assert_array_equal(result["weights"][0], result["weights"][1])
+    # The second of the four steps is the one that overflows: all others change every weight.
+    without = train(tmp_path, 2, precision="mixed_float16")
+    assert (result["weights"][0] != result["start"]).mean() > 0.5
+    assert (without["weights"][0] != result["weights"][0]).mean() > 0.5
+
+
+PREDICTION = """
+import sys
+import keras, numpy as np, tensorflow as tf
+from hrnet_tf.prediction.keypoints import make_predict_function
+
+replicas, use_xla = {arguments!r}
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * replicas)
+strategy = tf.distribute.MirroredStrategy([f"CPU:{{i}}" for i in range(replicas)])
+keras.utils.set_random_seed(0)
+with strategy.scope():
+    images = keras.Input((64, 48, 3))
+    x = keras.layers.Conv2D(8, 3, strides=4, padding="same")(images)
+    model = keras.Model(images, keras.layers.Conv2D(3, 1)(keras.layers.BatchNormalization()(x)))
+predict = make_predict_function(strategy, model, ((1, 2),), use_xla)
+crops = np.random.default_rng(0).integers(0, 256, (8, 64, 48, 3)).astype(np.uint8)
+found = []
+for batch in strategy.experimental_distribute_dataset(tf.data.Dataset.from_tensor_slices(crops).batch(4)):
+    found += [part.numpy() for part in strategy.experimental_local_results(predict(batch))]
+np.save({output!r}, np.concatenate(found))
+"""
+
+
+def test_prediction_on_two_replicas_is_that_on_one_compiled_or_not(tmp_path):
+    found = {}
+    for replicas, use_xla in ((1, False), (2, False), (2, True)):
+        output = str(tmp_path / f"{replicas}_{use_xla}.npy")
+        script = PREDICTION.format(arguments=(replicas, use_xla), output=output)
+        subprocess.run([sys.executable, "-c", script], check=True)
+        found[replicas, use_xla] = np.load(output)
+    np.testing.assert_allclose(found[2, False], found[1, False], rtol=1e-5)
+    np.testing.assert_allclose(found[2, True], found[1, False], rtol=1e-4)

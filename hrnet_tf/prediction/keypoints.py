@@ -62,12 +62,13 @@ def make_predict_function(
         return lambda images: compiled(model(with_mirrored(_gathered(strategy, images)).numpy()))
 
     @tf.function(jit_compile=use_xla)
-    def predict_replica(images):
+    def compiled_replica(images):
         return locate(model(with_mirrored(images), training=False))
 
     @tf.function
     def predict(images):
-        return strategy.run(predict_replica, args=(images,))
+        # A tf.function itself would become one function over all replicas, with everybody's variables.
+        return strategy.run(lambda images: compiled_replica(images), args=(images,))
 
     return predict
 

@@ -17,7 +17,7 @@ from hrnet_tf.errors import InputError
 from hrnet_tf.files import PathLike
 from hrnet_tf.training.report import MetricsLog, Progress
 from hrnet_tf.training.run_state import Checkpoint
-from hrnet_tf.training.step import average_statistics
+from hrnet_tf.training.step import average_statistics, over_replicas
 
 # The state is saved at every evaluation, and at least this often, in seconds.
 _SAVE_INTERVAL = 600
@@ -142,13 +142,13 @@ class Trainer:
         """Reads the (loss, PCK) of the latest steps off the device; reports them and stops at a bad one."""
         first_step = self._checkpoint.step - len(pending)
         for offset, (loss, pck) in enumerate(pending):
-            step, loss = first_step + offset + 1, float(loss)
+            step, loss = first_step + offset + 1, over_replicas(self._strategy, loss)
             if not math.isfinite(loss):
                 raise InputError(
                     f"loss is {loss} at step {step} (epoch {(step - 1) // self._plan.epoch_steps + 1}). Lower "
                     "--learning_rate, or use --precision=float32; the last checkpoint is from before this step"
                 )
-            self._since_log.append((loss, float(pck)))
+            self._since_log.append((loss, over_replicas(self._strategy, pck)))
             if step % _LOG_STEPS == 0 or step == self._plan.next_evaluation(step - 1):
                 self._log_training(step)
         if self._since_log:

@@ -63,7 +63,7 @@ def make_train_step(
     optimizer: keras.optimizers.Optimizer,
     loss: Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor],
     use_xla: bool,
-) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
+) -> Callable[..., tuple[Any, Any]]:
     """Builds the function that trains on one global batch.
 
     Args:
@@ -74,8 +74,9 @@ def make_train_step(
         use_xla: compile each replica's forward and backward pass.
 
     Returns:
-        A tf.function (images, heatmaps, target_weight), possibly per replica, -> loss and PCK, two
-        scalars: the mean over the global batch and over the replicas' PCK.
+        A tf.function (images, heatmaps, target_weight), possibly per replica, -> loss and PCK, each
+        a scalar on every replica's device; `over_replicas` of them are the mean loss over the global
+        batch and the mean of the replicas' PCK.
     """
     num_replicas = strategy.num_replicas_in_sync
     scales_loss = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
@@ -103,10 +104,15 @@ def make_train_step(
 
     @tf.function
     def train_step(images, targets, target_weight):
-        values = strategy.run(replica_step, args=(images, targets, target_weight))
-        return tuple(strategy.reduce(tf.distribute.ReduceOp.SUM, value, axis=None) for value in values)
+        # Not reduced: that would copy them to the host, and the host would wait for every step.
+        return strategy.run(replica_step, args=(images, targets, target_weight))
 
     return train_step
+
+
+def over_replicas(strategy: tf.distribute.Strategy, value: Any) -> float:
+    """The number that shares of it [replicas] on the devices of a step add up to; waits for them."""
+    return sum(float(share) for share in strategy.experimental_local_results(value))
 
 
 def _spread_overflow(grads):

@@ -21,7 +21,7 @@ from hrnet_tf.prediction.network import for_inference, load_network, network_of
 from hrnet_tf.prediction.runners import Runner
 from hrnet_tf.skeletons import COCO
 from hrnet_tf.training.fused import with_fused_batch_norm
-from hrnet_tf.training.step import make_optimizer, make_train_step
+from hrnet_tf.training.step import make_optimizer, make_train_step, over_replicas
 
 DTYPES = {"float32": tf.float32, "bfloat16": tf.bfloat16}
 _TRAIN_PRECISIONS = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
@@ -171,7 +171,7 @@ def train(settings, reference):
         cases.append(
             Case(
                 f"training step {policy}, batch {batch_size}{replicas}",
-                lambda step=step: step(*batch)[0].numpy(),
+                lambda step=step: over_replicas(strategy, step(*batch)[0]),
                 items,
                 3 * items * count_flops(plain),  # forward, and backward to inputs and to weights
                 precision,
