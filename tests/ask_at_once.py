@@ -2,8 +2,9 @@
 
 ask_at_once.py FORM PATH SECONDS
 
-FORM is "predictor" or "predictor_bfloat16", a `PosePredictor`, or the signature of a SavedModel that TensorFlow alone
-has loaded. Prints as JSON how many calls there were and the largest difference from what one thread got.
+FORM is "predictor" or "predictor_bfloat16", a `PosePredictor`; "keras", what an application does with a `.keras` file
+without this package; or the signature of a SavedModel that TensorFlow alone has loaded. Prints as JSON how many calls
+there were and the largest difference from what one thread got.
 """
 
 import json
@@ -28,6 +29,12 @@ def network(form, path):
 
         predictor = PosePredictor(path, precision="bfloat16" if form.endswith("bfloat16") else "float32")
         return lambda seed: predictor(*image_and_boxes(seed))
+    if form == "keras":
+        import keras
+
+        model = keras.models.load_model(path)
+        compiled = tf.function(model)
+        return lambda seed: compiled(tf.constant(crops(seed, model.input_shape[1:3])), training=False).numpy()
     loaded = tf.saved_model.load(path)
     signature = loaded.signatures[form]
     size = loaded.signatures["heatmaps"].structured_input_signature[1]["images"].shape[1:3]
@@ -38,8 +45,7 @@ def network(form, path):
         if form == "pose":
             answer = signature(image=tf.io.encode_png(image), boxes=tf.constant(boxes))
         else:
-            rng = np.random.default_rng(seed)
-            answer = signature(images=tf.constant(rng.integers(0, 256, (len(boxes), *size, 3), np.uint8)))
+            answer = signature(images=tf.constant(crops(seed, size)))
         return answer[output].numpy()
 
     run.loaded = loaded  # a signature does not keep the variables alive
@@ -50,6 +56,10 @@ def image_and_boxes(seed):
     rng = np.random.default_rng(seed)
     boxes = rng.uniform(20, 60, (1 + seed % 3, 4)).astype(np.float32)
     return rng.integers(0, 256, (*IMAGE_SIZE, 3), np.uint8), boxes
+
+
+def crops(seed, size):
+    return np.random.default_rng(seed).integers(0, 256, (1 + seed % 3, *size, 3), np.uint8)
 
 
 def main(form, path, seconds):

@@ -38,6 +38,7 @@ FORMS = {
     "keras bfloat16": ("predictor_bfloat16", "model.keras"),
     "keras frozen": ("predictor", "model.keras", FROZEN),
     "keras bfloat16 frozen": ("predictor_bfloat16", "model.keras", FROZEN),
+    "keras in an application": ("keras", "model.keras"),
     "heatmaps": ("heatmaps", "saved_model"),
     "keypoints": ("serving_default", "saved_model"),
     "pose": ("pose", "saved_model"),
