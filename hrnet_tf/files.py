@@ -13,6 +13,7 @@ import numpy as np
 import scipy.io
 
 from hrnet_tf.errors import InputError, shown
+from hrnet_tf.first_bytes import LOOKED_AT, what_it_is
 
 # What names a file or folder.
 PathLike = str | os.PathLike[str]
@@ -39,7 +40,7 @@ def read_json(path: PathLike) -> Any:
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from error
     except (ValueError, RecursionError) as error:  # JSON and Unicode errors are ValueErrors
-        raise InputError(f"{path} is not valid JSON: {error}") from error
+        raise InputError(f"{path} is not valid JSON: {_kind(path, 'text in JSON') or error}") from error
 
 
 def read_mat(path: PathLike, names: Iterable[str], **options: Any) -> dict[str, Any]:
@@ -51,7 +52,18 @@ def read_mat(path: PathLike, names: Iterable[str], **options: Any) -> dict[str, 
     try:
         return scipy.io.loadmat(os.fspath(path), variable_names=list(names), appendmat=False, **options)
     except Exception as error:  # scipy raises many types on a damaged file
-        raise InputError(f"cannot read {os.fspath(path)} as a MATLAB file: {reason(error)}") from error
+        why = _kind(path, "a MATLAB file") or reason(error)
+        raise InputError(f"cannot read {os.fspath(path)} as a MATLAB file: {why}") from error
+
+
+def _kind(path: PathLike, wanted: str) -> str:
+    """ "it is ..." for a file that is not damaged but something else than `wanted`, else ""."""
+    try:
+        with open(path, "rb") as file:
+            kind = what_it_is(file.read(LOOKED_AT))
+    except OSError:
+        return ""
+    return f"it is {kind}" if kind and kind != wanted else ""
 
 
 def json_numbers(values: object, count: int, limit: float = MAX_COORDINATE) -> np.ndarray:

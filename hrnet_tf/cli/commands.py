@@ -178,6 +178,12 @@ def convert() -> None:
         "What the network was trained on; auto: BGR for pose_resnets under their official names, else RGB. "
         "The converted network takes RGB either way.",
     )
+    flags.DEFINE_string(
+        "state_dict",
+        None,
+        "Which weights to take of a file with several, by their name there, such as ema, or by what their names begin "
+        "with, such as teacher. What is taken by default, and what else there is, is printed.",
+    )
     flags.mark_flags_as_required(["model", "weights", "out"])
     flags.register_validator("out", lambda path: path.endswith(".keras"), "must end in .keras")
 

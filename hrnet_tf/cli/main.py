@@ -7,13 +7,15 @@ import inspect
 import os
 import re
 import sys
+import warnings
 from collections.abc import Sequence
 
 from absl import flags
 
+from hrnet_tf import progress
 from hrnet_tf.cli import commands, flagfiles
 from hrnet_tf.cli.quiet import start_tensorflow
-from hrnet_tf.errors import InputError
+from hrnet_tf.errors import InputError, cut
 from hrnet_tf.version import __version__
 
 _HELP = ("--help", "-help", "-h", "--helpfull", "--helpshort")
@@ -31,6 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _guarded(arguments: list[str]) -> int:
+    warnings.showwarning = _show_warning
     try:
         return _run(arguments)
     except (InputError, flags.Error) as error:
@@ -44,6 +47,14 @@ def _guarded(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         return _INTERRUPTED
     return 1
+
+
+def _show_warning(message, category, filename, lineno, file=None, line=None):
+    """What the package warns of is a line without a place in the code; other warnings are as ever."""
+    if category is UserWarning and file is None:
+        progress.note(f"note: {_in_one_line(message)}")
+    else:
+        print(warnings.formatwarning(message, category, filename, lineno, line), end="", file=file or sys.stderr)
 
 
 def _run(arguments: list[str]) -> int:
@@ -74,7 +85,7 @@ def _in_one_line(error: Exception) -> str:
     """What is wrong; of absl's sentences for each flag that was not given, one for all."""
     if missing := _MISSING.findall(str(error)):
         return f"{', '.join(f'--{name}' for name in sorted(set(missing)))} must be given; --help tells more"
-    return " ".join(str(error).split())
+    return cut(" ".join(str(error).split()))
 
 
 def _overview() -> str:

@@ -163,10 +163,14 @@ class BadImages:
             self.reasons.add(str(error))
             progress.note(f"skipped: {error}")
 
-    def handler(self) -> "BadImages | None":
-        """What to hand to a dataset: itself with --skip_bad_images, else None."""
-        return self if FLAGS.skip_bad_images else None
+    def handler(self) -> Callable[[InputError], None]:
+        """What to hand to a dataset: itself with --skip_bad_images, else what ends the command and names that flag."""
+        return self if FLAGS.skip_bad_images else _refuse
 
     def report(self) -> None:
         if self.reasons:
             print(f"{len(self.reasons)} images could not be read and were skipped")
+
+
+def _refuse(error: InputError) -> None:
+    raise InputError(f"{error}; --skip_bad_images goes on past such images") from error

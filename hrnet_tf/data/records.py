@@ -2,16 +2,18 @@
 
 import dataclasses
 import os
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from typing import Self
 
-import cv2
 import numpy as np
 
 from hrnet_tf import geometry
+from hrnet_tf.data.decoding import decode
 from hrnet_tf.data.shards import file_of, read_bytes
 from hrnet_tf.errors import InputError
 from hrnet_tf.files import PathLike
+from hrnet_tf.first_bytes import LOOKED_AT, is_image, is_video, what_it_is
 from hrnet_tf.skeletons import Skeleton
 
 # How many names an error lists before it counts the rest.
@@ -71,23 +73,34 @@ def check_images_exist(records: PersonRecords) -> None:
         )
 
 
-def read_image(path: PathLike, turn: bool = False) -> np.ndarray:
+def read_image(path: PathLike, turn: bool = False, note: Callable[[str], None] = warnings.warn) -> np.ndarray:
     """Reads an image as RGB [H,W,3] uint8: grey is repeated, alpha dropped, 16 bits are cut to 8.
+
+    Of 16 bits that hold 12 or 8, all below 4096 or 256, these are taken, which is noted.
 
     Args:
         path: of the file, or a place in `shards`.
         turn: turn the picture as its EXIF orientation says. Annotations are of the pixels as stored,
             as in the reference.
+        note: called with a line that names the file if it can be read but is damaged, or not taken as it is.
 
     Raises:
         InputError: the file is absent, truncated or no image.
     """
     data = read_bytes(path)
-    flags = cv2.IMREAD_COLOR_RGB if turn else cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
-    try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
-    except cv2.error:  # such as a header that claims more pixels than OpenCV takes
-        image = None
+    image, said = decode(data, turn)
     if image is None:
-        raise InputError(f"cannot decode image {path}: truncated or not an image ({len(data)} bytes)")
+        raise InputError(f"cannot decode image {path}: {_why_not(data)}")
+    if said:
+        note(f"image {path}: {said}")
     return image
+
+
+def _why_not(data):
+    """Why the bytes of a file cannot be decoded as an image."""
+    kind = what_it_is(data[:LOOKED_AT])
+    if is_image(data[:LOOKED_AT]):
+        return f"truncated or damaged, though it begins as {kind} ({len(data)} bytes). Fetch or export it again"
+    if is_video(data[:LOOKED_AT]):
+        return f"it is {kind}, whatever its name ends in: `hrnet-tf predict` takes videos, one at a time"
+    return f"it is {kind}" if kind else f"truncated or not an image ({len(data)} bytes)"

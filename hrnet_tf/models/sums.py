@@ -1,10 +1,10 @@
 """Networks whose sums TensorFlow may compute in several threads at once.
 
 On CPUs, TensorFlow (2.18.1, 2.20.0 and 2.21.0 were tried) makes one operation of a convolution, its bias and the
-addition after it. The oneDNN kernel of that keeps memory of the call that it is in as a member, which other calls of the
-same graph share: called from several threads it crashes or gives the numbers of somebody else's image. A subtraction is
-left alone, so here convolutions with the signs of kernel and bias exchanged are subtracted. That is the same sum to the
-last bit, as rounding does not depend on the sign.
+addition after it. The oneDNN kernel of that keeps memory of the call that it is in as a member, which other calls of
+the same graph share: called from several threads it crashes or gives the numbers of somebody else's image. A
+subtraction is left alone, so here convolutions with the signs of kernel and bias exchanged are subtracted. That is
+the same sum to the last bit, as rounding does not depend on the sign.
 """
 
 import collections

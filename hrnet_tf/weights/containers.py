@@ -16,8 +16,10 @@ from typing import BinaryIO
 
 import numpy as np
 
-from hrnet_tf.errors import InputError
+from hrnet_tf.errors import InputError, listed
 from hrnet_tf.files import PathLike, reason
+from hrnet_tf.first_bytes import LOOKED_AT, what_it_is
+from hrnet_tf.weights.entries import choose
 from hrnet_tf.weights.pickles import DamagedError, Storage, Tensor, read_pickle
 
 _ZIP_MAGIC = b"PK\x03\x04"
@@ -38,8 +40,6 @@ _DTYPES = {
     **dict.fromkeys(("ByteStorage", "U8"), "u1"),
     **dict.fromkeys(("BoolStorage", "BOOL"), "?"),
 }
-# Where training checkpoints keep the weights. The reference's has both, of the same network.
-_STATE_DICT_KEYS = ("state_dict", "best_state_dict")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,14 +52,16 @@ class _Content:
     read_storage: Callable[[str], memoryview | bytes]
 
 
-def read_arrays(path: PathLike) -> tuple[dict[str, np.ndarray], str]:
+def read_arrays(path: PathLike, state_dict: str | None = None) -> tuple[dict[str, np.ndarray], str, list[str]]:
     """The weights in a file, which is recognised by what it holds and not by its name.
 
     Args:
         path: a file of `torch.save`, of any year from 2017 on, or of safetensors.
+        state_dict: which of several to take, see `entries.choose`.
 
     Returns:
-        {name as in the file: array in PyTorch layout, not to be written to}, and what the container is.
+        {name as in the file: array in PyTorch layout, not to be written to}, what the container is, and what to
+        say about which state dict was taken.
 
     Raises:
         InputError: the file cannot be read, is damaged, or holds no weights.
@@ -69,10 +71,12 @@ def read_arrays(path: PathLike) -> tuple[dict[str, np.ndarray], str]:
     try:
         with open(path, "rb") as file:
             content = _open(file)
-            tensors = _find_tensors(content.root)
+            tensors, said = choose(content.root, state_dict)
+            tensors = {name: _checked(name, tensor) for name, tensor in tensors.items()}
             if sum(math.prod(tensor.shape) for tensor in tensors.values()) > content.size:
                 raise DamagedError("its tensors are larger than the file")
-            return {name: _array(tensor, content.read_storage) for name, tensor in tensors.items()}, content.container
+            arrays = {name: _array(tensor, content.read_storage) for name, tensor in tensors.items()}
+            return arrays, content.container, said
     except OSError as error:
         raise InputError(f"cannot read {path}: {reason(error)}") from error
     except DamagedError as error:
@@ -89,22 +93,8 @@ def _open(file: BinaryIO) -> _Content:
         return _open_legacy(data)
     if data[8:9] == b"{":
         return _open_safetensors(data)
-    raise DamagedError("it is neither a file of torch.save nor of safetensors")
-
-
-def _find_tensors(root):
-    """{name: tensor} of the state dict that the object of a file is or contains."""
-    candidates = (root, *(root.get(key) for key in _STATE_DICT_KEYS)) if isinstance(root, dict) else ()
-    for state_dict in candidates:
-        if not isinstance(state_dict, dict) or not any(isinstance(v, Tensor) for v in state_dict.values()):
-            continue
-        if not all(name.isprintable() for name in state_dict):
-            raise DamagedError("the names of its weights are not text")
-        others = [name for name, value in state_dict.items() if not isinstance(value, Tensor)]
-        if others:
-            raise DamagedError(f"among its weights are {len(others)} entries without a tensor: {', '.join(others)}")
-        return {name: _checked(name, tensor) for name, tensor in state_dict.items()}
-    raise DamagedError("it holds no weights (a state dict, or a training checkpoint with one as 'state_dict')")
+    kind = what_it_is(data[:LOOKED_AT])
+    raise DamagedError(f"it is {kind}" if kind else "it is neither a file of torch.save nor of safetensors")
 
 
 def _checked(name, tensor):
@@ -154,8 +144,10 @@ def _open_zip(file, size):
     except (zipfile.BadZipFile, ValueError, NotImplementedError, OSError) as error:
         raise DamagedError("it is a damaged zip file") from error
     folders = [name.removesuffix("data.pkl") for name in entries if name.endswith("/data.pkl")]
+    if other := _other_zip(entries):
+        raise DamagedError(other)
     if len(folders) != 1:
-        raise DamagedError("it is a zip file, but not of torch.save")
+        raise DamagedError(f"it is a zip file, but not of torch.save: {len(entries)} entries ({listed(entries)})")
     if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries.values()):
         raise DamagedError("it is a compressed zip file, which torch.save does not write")
     if sum(entry.file_size for entry in entries.values()) > size:
@@ -164,7 +156,11 @@ def _open_zip(file, size):
     @functools.cache
     def read(name):
         try:
-            return archive.read(folders[0] + name)  # checks the CRC
+            entry = entries[folders[0] + name]
+            if not entry.CRC:  # some builds of PyTorch write none
+                del entry.CRC
+            with archive.open(entry) as opened:
+                return opened.read()  # checks the CRC
         except (zipfile.BadZipFile, KeyError, ValueError, NotImplementedError, RuntimeError, EOFError) as error:
             raise DamagedError(f"its entry {name!r} is damaged or missing") from error
 
@@ -172,6 +168,18 @@ def _open_zip(file, size):
         raise DamagedError("it was written on a big-endian machine")
     root, _ = read_pickle(io.BytesIO(read("data.pkl")))
     return _Content("zip container", size, root, lambda key: read(f"data/{key}"))
+
+
+def _other_zip(entries):
+    """What else a zip file is that has other programs' entries, and what to do; else ""."""
+    if any(name.endswith("/constants.pkl") for name in entries):
+        return (
+            "it is a TorchScript archive, a program with its weights: load it by torch.jit.load and save the weights "
+            "alone, torch.save(module.state_dict(), FILE)"
+        )
+    if "model.weights.h5" in entries:
+        return "it is a .keras file, which is converted already: give it as the model"
+    return ""
 
 
 def _open_legacy(data):

@@ -1,14 +1,8 @@
-"""PyTorch weight files into models: the official ones, MMPose's, and ImageNet classifiers to start training from.
-
-Names are those of leoxiaobin/deep-high-resolution-net.pytorch; HRNet/HRNet-Image-Classification, timm
-and torchvision use the same for what they share. MMPose has them behind "backbone." and "head."
-("keypoint_head." before its 1.0).
-"""
+"""PyTorch weight files into models: the official ones, MMPose's, and ImageNet classifiers to start training from."""
 
 import dataclasses
 import re
 import warnings
-from collections import Counter
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,20 +11,18 @@ from hrnet_tf.errors import InputError
 from hrnet_tf.files import PathLike
 from hrnet_tf.models.preprocess import is_bgr
 from hrnet_tf.weights.containers import read_arrays
+from hrnet_tf.weights.names import IMAGENET, OFFICIAL, is_of_classifier, official_names, summary
 from hrnet_tf.weights.state_dict import match_state_dict
 
 if TYPE_CHECKING:
     import keras
 
-OFFICIAL, MMPOSE, IMAGENET = "official", "MMPose", "ImageNet classifier"
-_DATA_PARALLEL = "module."
-_MMPOSE_BACKBONE = "backbone."
-_MMPOSE_HEAD = re.compile(r"(?:keypoint_)?head\.((?:final_layer|deconv_layers)\..*)")
 _HEAD = ("final_layer.weight", "final_layer.bias")
 _DECONV = "deconv_layers."
-# What only classifiers have: their heads, and the outputs that the last fusion of a pose network leaves out.
-_CLASSIFIER_HEAD = ("incre_modules.", "downsamp_modules.", "final_layer.0.", "final_layer.1.", "classifier.", "fc.")
+# The outputs that the last fusion of a pose network leaves out.
 _UNUSED_FUSION = re.compile(r"stage4\.\d+\.fuse_layers\.[123]\.")
+# How many characters of names an error lists.
+_LISTED = 240
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +32,7 @@ class Checkpoint:
     state_dict: dict[str, np.ndarray]  # name -> array in PyTorch layout
     dialect: str  # OFFICIAL, MMPOSE or IMAGENET
     container: str
+    said: list[str] = dataclasses.field(default_factory=list)  # what was chosen, stripped or left out, a line each
 
     @property
     def num_keypoints(self) -> int | None:
@@ -62,21 +55,25 @@ class LoadReport:
     taken: list[str]
     not_taken: list[str]  # in the file, but not in the model or of another size
     kept_fresh: list[str]  # weights of the model that stayed as they were
+    said: list[str] = dataclasses.field(default_factory=list)  # what was chosen, stripped or left out, a line each
 
     def __str__(self) -> str:
-        lines = [f"{self.dialect} weights ({self.container}): {len(self.taken)} tensors taken ({_summary(self.taken)})"]
+        lines = [f"{self.dialect} weights ({self.container}): {len(self.taken)} tensors taken ({summary(self.taken)})"]
         for title, names in (("not taken", self.not_taken), ("kept fresh", self.kept_fresh)):
             if names:
-                lines.append(f"{len(names)} {title} ({_summary(names)})")
-        return "\n".join(lines)
+                lines.append(f"{len(names)} {title} ({summary(names)})")
+        return "\n".join([*self.said, *lines])
 
 
-def read_checkpoint(path: PathLike) -> Checkpoint:
+def read_checkpoint(path: PathLike, state_dict: str | None = None) -> Checkpoint:
     """Reads the weights in a file; which dialect they are in is told from their names.
 
     Args:
-        path: `.pth` of either container, bare, with DataParallel's prefix or inside a training
-            checkpoint, or `.safetensors`. Nothing in it is executed.
+        path: `.pth` of either container, bare, under prefixes or inside a training checkpoint, or
+            `.safetensors`. Nothing in it is executed.
+        state_dict: which of several state dicts to take, by its name in the file ("ema", "model.state_dict")
+            or by the prefix of its names ("teacher"). By default those of the network itself come before
+            averages of it; which was taken, and what else there is, is said.
 
     Returns:
         A `Checkpoint`.
@@ -84,31 +81,30 @@ def read_checkpoint(path: PathLike) -> Checkpoint:
     Raises:
         InputError: the file cannot be read, is damaged, or holds no weights.
     """
-    arrays, container = read_arrays(path)
-    if all(name.startswith(_DATA_PARALLEL) for name in arrays):
-        arrays = {name.removeprefix(_DATA_PARALLEL): array for name, array in arrays.items()}
-    if any(name.startswith(_MMPOSE_BACKBONE) for name in arrays):
-        return Checkpoint(_from_mmpose(arrays), MMPOSE, container)
-    is_classifier = any(name.startswith(_CLASSIFIER_HEAD) for name in arrays)
-    return Checkpoint(arrays, IMAGENET if is_classifier else OFFICIAL, container)
+    arrays, container, chosen = read_arrays(path, state_dict)
+    official, dialect, said = official_names(arrays)
+    return Checkpoint(official, dialect, container, [*chosen, *said])
 
 
-def load_pytorch_weights(model: "keras.Model", path: PathLike, partial: bool = False) -> LoadReport:
+def load_pytorch_weights(
+    model: "keras.Model", path: PathLike, partial: bool = False, state_dict: str | None = None
+) -> LoadReport:
     """Sets every weight of `model` from a PyTorch file, or none of them.
 
     Args:
         model: a model of `build_model`; of channel_order "bgr" for the published pose_resnets.
         path: as in `read_checkpoint`.
         partial: leave out the final layer if it is for another number of keypoints. All else must fit.
+        state_dict: as in `read_checkpoint`.
 
     Returns:
         A `LoadReport`.
 
     Raises:
         InputError: as `read_checkpoint`, or weights missing, unexpected, of another shape or not finite;
-            all of them are listed, and the model is left as it was.
+            they are counted and the first ones named, and the model is left as it was.
     """
-    checkpoint = read_checkpoint(path)
+    checkpoint = read_checkpoint(path, state_dict)
     match = match_state_dict(model, checkpoint.state_dict)
     has_other_head = _has_other_head(model, checkpoint.state_dict)
     not_taken, kept_fresh = match.leave_out(lambda name: partial and has_other_head and name in _HEAD)
@@ -119,10 +115,10 @@ def load_pytorch_weights(model: "keras.Model", path: PathLike, partial: bool = F
         hint = "; partial=True leaves out a head for other keypoints"
     _assign(model, path, checkpoint, match, hint)
     _warn_of_bgr(model, path, checkpoint)
-    return LoadReport(checkpoint.dialect, checkpoint.container, list(match.values), not_taken, kept_fresh)
+    return _report(checkpoint, match, not_taken, kept_fresh)
 
 
-def initialize_from(model: "keras.Model", path: PathLike) -> LoadReport:
+def initialize_from(model: "keras.Model", path: PathLike, state_dict: str | None = None) -> LoadReport:
     """Starts a model from weights of another task: an ImageNet classifier, or a pose network of other keypoints.
 
     Every weight of the stem and of the stages must be in the file. Heads of classifiers are not taken,
@@ -132,6 +128,7 @@ def initialize_from(model: "keras.Model", path: PathLike) -> LoadReport:
     Args:
         model: a model of `build_model`.
         path: as in `read_checkpoint`, with names of the official repositories, timm, torchvision or MMPose.
+        state_dict: as in `read_checkpoint`.
 
     Returns:
         A `LoadReport`.
@@ -139,32 +136,22 @@ def initialize_from(model: "keras.Model", path: PathLike) -> LoadReport:
     Raises:
         InputError: as `load_pytorch_weights`.
     """
-    checkpoint = read_checkpoint(path)
-    state_dict = checkpoint.state_dict
-    match = match_state_dict(model, state_dict)
-    keep_head = _has_other_head(model, state_dict) or not any(name in state_dict for name in _HEAD)
-    keep_deconv = not any(name.startswith(_DECONV) for name in state_dict)
+    checkpoint = read_checkpoint(path, state_dict)
+    arrays = checkpoint.state_dict
+    match = match_state_dict(model, arrays)
+    keep_head = _has_other_head(model, arrays) or not any(name in arrays for name in _HEAD)
+    keep_deconv = not any(name.startswith(_DECONV) for name in arrays)
     unexpected = set(match.unexpected)
 
     def is_left_out(name: str) -> bool:
         if name in unexpected:
-            return name.startswith(_CLASSIFIER_HEAD) or _UNUSED_FUSION.match(name) is not None
+            return is_of_classifier(name) or _UNUSED_FUSION.match(name) is not None
         return (keep_head and name in _HEAD) or (keep_deconv and name.startswith(_DECONV))
 
     not_taken, kept_fresh = match.leave_out(is_left_out)
     _assign(model, path, checkpoint, match)
     _warn_of_bgr(model, path, checkpoint)
-    return LoadReport(checkpoint.dialect, checkpoint.container, list(match.values), not_taken, kept_fresh)
-
-
-def _from_mmpose(arrays):
-    """Official names for MMPose's. What has none keeps its own, and is not expected in any model."""
-    state_dict = {}
-    for name, array in arrays.items():
-        in_head = _MMPOSE_HEAD.fullmatch(name)
-        official = in_head[1] if in_head else name.removeprefix(_MMPOSE_BACKBONE)
-        state_dict[name if official in state_dict else official] = array
-    return state_dict
+    return _report(checkpoint, match, not_taken, kept_fresh)
 
 
 def _has_other_head(model, state_dict):
@@ -178,12 +165,17 @@ def _has_other_head(model, state_dict):
 
 
 def _assign(model, path, checkpoint, match, hint=""):
-    problems = match.problems()
+    problems = match.problems(_LISTED)
     if problems:
         raise InputError(
             f"{path} ({checkpoint.dialect} weights) does not fit the model {model.name!r}. {problems}{hint}"
         )
     match.assign()
+
+
+def _report(checkpoint, match, not_taken, kept_fresh):
+    taken = list(match.values)
+    return LoadReport(checkpoint.dialect, checkpoint.container, taken, not_taken, kept_fresh, checkpoint.said)
 
 
 def _warn_of_bgr(model, path, checkpoint):
@@ -192,9 +184,3 @@ def _warn_of_bgr(model, path, checkpoint):
             f"{path}: the published pose_resnet weights were trained on BGR; build the model with channel_order='bgr'",
             stacklevel=3,
         )
-
-
-def _summary(names):
-    """How many names there are of each part of the network."""
-    counts = Counter(name.split(".")[0] for name in names)
-    return ", ".join(f"{part} {count}" for part, count in counts.items())

@@ -44,8 +44,11 @@ class Tensor:
     strides: tuple[int, ...]
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
 class Inert:
-    """In place of an object of which nothing is wanted."""
+    """In place of an object of which nothing is wanted, with what it would have been made by, if that is a name."""
+
+    maker: Name | None = None
 
 
 _MARK = object()
@@ -67,6 +70,7 @@ _NEW = {
 }
 _TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 _REBUILD_TENSOR = {Name("torch._utils", "_rebuild_tensor"), Name("torch._utils", "_rebuild_tensor_v2")}
+_RECONSTRUCTOR = Name("copyreg", "_reconstructor")  # of protocols 0 and 1
 _WRAP_TENSOR = {Name("torch._utils", "_rebuild_parameter"), Name("torch.nn.parameter", "Parameter")}
 
 
@@ -200,7 +204,9 @@ def _made(function, arguments):
         return Tensor(*arguments[:4])
     if function in _WRAP_TENSOR and isinstance(arguments[0], Tensor):
         return arguments[0]
-    return Inert()
+    if function == _RECONSTRUCTOR and isinstance(arguments[0], Name):
+        return Inert(arguments[0])
+    return Inert(function)
 
 
 def _storage(persistent_id):

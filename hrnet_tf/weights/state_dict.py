@@ -12,6 +12,7 @@ import numpy as np
 from keras import layers
 from numpy.typing import ArrayLike
 
+from hrnet_tf.errors import listed
 from hrnet_tf.models.preprocess import is_bgr
 
 # PyTorch parameter -> (Keras variable, axes of the PyTorch array in Keras order)
@@ -59,8 +60,12 @@ class Match:
     misshapen: dict[str, str]  # name -> what it is and what was wanted
     unusable: list[str]  # not of finite floating-point numbers
 
-    def problems(self) -> str:
-        """What keeps the state dict from being loaded, all of it in one line, or ""."""
+    def problems(self, length: int | None = None) -> str:
+        """What keeps the state dict from being loaded, in one line, or "".
+
+        Args:
+            length: of all lists of names together, in characters; None is as many as there are.
+        """
         misshapen = [f"{name} {text}" for name, text in self.misshapen.items()]
         kinds = {
             "missing": self.missing,
@@ -68,7 +73,9 @@ class Match:
             "of another shape": misshapen,
             "not of finite floating-point numbers": self.unusable,
         }
-        return "; ".join(f"{len(names)} {kind}: {', '.join(names)}" for kind, names in kinds.items() if names)
+        met = {kind: names for kind, names in kinds.items() if names}
+        room = 10**9 if length is None else length // max(1, len(met))
+        return "; ".join(f"{len(names)} {kind}: {listed(names, room)}" for kind, names in met.items())
 
     def leave_out(self, is_left_out: Callable[[str], bool]) -> tuple[list[str], list[str]]:
         """Drops the names of which `is_left_out(name)`; returns those the file has, and those the model has."""
