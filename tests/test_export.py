@@ -213,6 +213,28 @@ def test_checks_name_what_differs(name, change, model, paths):
         export.check_heatmaps(paths[name], other, random_crops(1))
 
 
+def test_check_holds_where_the_processor_multiplies_in_ten_bits(model, paths, monkeypatch):
+    """TF32, the default of recent GPUs, simulated: convolutions round to 10 bits while TensorFlow has it on."""
+    convolution = tf.nn.convolution
+
+    def rounded(values):
+        kept = tf.bitwise.bitwise_and(tf.bitcast(values + values / 2**11, tf.int32), ~((1 << 13) - 1))
+        return tf.bitcast(kept, tf.float32)
+
+    def in_ten_bits(inputs, kernel, *arguments, **options):
+        if tf.config.experimental.tensor_float_32_execution_enabled() and inputs.dtype == tf.float32:
+            inputs, kernel = rounded(inputs), rounded(tf.convert_to_tensor(kernel))
+        return convolution(inputs, kernel, *arguments, **options)
+
+    monkeypatch.setattr(tf.nn, "convolution", in_ten_bits)
+    tf.config.experimental.enable_tensor_float_32_execution(True)
+    crops = random_crops(2)
+    in_tf32 = keras.models.load_model(paths["keras"])(crops, training=False).numpy()
+    assert np.abs(in_tf32 - export.check.model_heatmaps(model, crops)).max() > 1e-4  # the simulation is one
+    assert export.check_heatmaps(paths["keras"], model, crops) < 1e-5
+    assert tf.config.experimental.tensor_float_32_execution_enabled()
+
+
 def test_check_finds_wrong_keypoints(model, tmp_path, monkeypatch):
     monkeypatch.setattr(export.saved_model, "crop_pixels", lambda *_: (2, 2))
     export.export_saved_model(model, tmp_path / "half", CARD)
