@@ -142,6 +142,11 @@ def test_export_all_writes_what_is_asked_for(model, tmp_path):
         export.export_all(model, tmp_path, random_crops(1), CARD, ("torch",))
 
 
+def test_a_format_that_is_named_twice_is_written_once(model, tmp_path):
+    paths, differences = export.export_all(model, tmp_path, random_crops(1), CARD, ("keras", "keras"))
+    assert [path.name for path in paths] == ["model.keras"] and len(differences) == 1
+
+
 @pytest.mark.parametrize("backend", ["tensorflow", "jax"])
 def test_keras_file_runs_without_the_package(backend, paths, expected, tmp_path):
     if importlib.util.find_spec(backend) is None:

@@ -255,6 +255,16 @@ def test_bad_arguments(tiny, paths, tmp_path):
         quantize_onnx(tmp_path / "absent.onnx", tmp_path / "a.onnx", blurred_crops(1))
     with pytest.raises(InputError, match=r"calibration crops must be .*Received: \[1, 64, 64, 3\]"):
         quantize_onnx(paths["nchw"], tmp_path / "a.onnx", blurred_crops(1)[:, :64])
+    for crops in (blurred_crops(1)[0], np.uint8(3), []):
+        with pytest.raises(InputError, match=r"calibration crops must be \[N,H,W,3\] uint8"):
+            quantize_onnx(paths["nchw"], tmp_path / "a.onnx", crops)
+    for shape in ([], ["n"], ["n", 17, 3], ["n", 8, 8, 8]):
+        value, result = (onnx.helper.make_tensor_value_info(name, 1, shape) for name in "xy")
+        node = onnx.helper.make_node("Identity", ["x"], ["y"])
+        onnx.save(onnx.helper.make_model(onnx.helper.make_graph([node], "g", [value], [result])), tmp_path / "x.onnx")
+        with pytest.raises(InputError, match=r"x.onnx must take images \[B,H,W,3\] or \[B,3,H,W\]. Received: \["):
+            quantize_onnx(tmp_path / "x.onnx", tmp_path / "a.onnx", blurred_crops(1))
+    (tmp_path / "x.onnx").unlink()
     (tmp_path / "damaged.onnx").write_bytes(paths["nhwc"].read_bytes()[:-1000])
     with pytest.raises(InputError, match=r"damaged.onnx cannot be loaded"):
         heatmap_runner(tmp_path / "damaged.onnx")

@@ -61,7 +61,7 @@ def export_all(
         out_dir: the folder to write them in, made if there is none.
         crops: [N,H,W,3] uint8, on which the files are compared with the model.
         card: a `ModelCard`, for all of them.
-        formats: names in `FILE_NAMES`.
+        formats: names in `FILE_NAMES`; one that is named twice is written once.
         options: `ExportOptions`.
         calibration_crops: [N,H,W,3] uint8 crops of the training set, to write 8-bit files of ONNX and LiteRT too.
 
@@ -74,6 +74,7 @@ def export_all(
     """
     if unknown := set(formats) - set(FILE_NAMES):
         raise ValueError(f"`formats` must be of {', '.join(FILE_NAMES)}. Received: {', '.join(sorted(unknown))}")
+    formats = tuple(dict.fromkeys(formats))
     names = [name for format_name in formats for name in FILE_NAMES[format_name]]
     if calibration_crops is not None:
         names += [INT8_FILE_NAMES[format_name] for format_name in formats if format_name in INT8_FILE_NAMES]

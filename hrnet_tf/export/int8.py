@@ -36,12 +36,16 @@ def quantize_onnx(path_in: PathLike, path_out: PathLike, calibration_crops: np.n
         shape = [axis.dim_value for axis in images.type.tensor_type.shape.dim]
     except Exception as error:  # onnx raises many types on a damaged file
         raise InputError(f"cannot read {path_in}: {reason(error)}") from error
-    layout = (0, 3, 1, 2) if shape[1] == 3 else (0, 1, 2, 3)
-    crops = np.asarray(calibration_crops).transpose(layout)
+    if len(shape) != 4 or 3 not in (shape[1], shape[3]):
+        raise InputError(f"{path_in} must take images [B,H,W,3] or [B,3,H,W]. Received: {shape}")
+    crops = np.asarray(calibration_crops)
+    received = f"{list(crops.shape)} {crops.dtype}"
+    if crops.ndim == 4 and shape[1] == 3:
+        crops = crops.transpose(0, 3, 1, 2)
     if list(crops.shape[1:]) != shape[1:] or crops.dtype != np.uint8 or not len(crops):
         raise InputError(
             f"calibration crops must be [N,H,W,3] uint8 of the model's size, at least one. "
-            f"Received: {list(np.shape(calibration_crops))} {crops.dtype} for a model of {shape[1:]}"
+            f"Received: {received} for a model of {shape[1:]}"
         )
     with replacing(path_out) as temporary:
         with _errors_only():
