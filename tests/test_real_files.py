@@ -193,19 +193,38 @@ def test_images_that_use_part_of_16_bits(tmp_path, suffix, highest, expected, sa
     assert len(notes) == bool(said) and all(said in note and str(path) in note for note in notes)
 
 
+def damaged_jpeg(shape):
+    """The bytes of a JPEG with a gap, of which libjpeg tells, as it does of some."""
+    noise = cv2.imencode(".jpg", np.random.default_rng(0).integers(0, 256, shape, np.uint8))[1].tobytes()
+    gaps = (noise[:i] + bytes(40) + noise[i + 40 :] for i in range(1000, len(noise) - 100, 50))
+    return next(data for data in gaps if decode(data, False)[1])
+
+
 def test_damage_inside_a_jpeg_is_noted_with_its_name(tmp_path, picture):
     path = tmp_path / "photo.jpg"
     path.write_bytes(JPEG)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         read_image(path)
-    noise = cv2.imencode(".jpg", np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8))[1].tobytes()
-    damaged = [noise[:i] + bytes(40) + noise[i + 40 :] for i in range(1000, len(noise) - 100, 50)]
-    told = [data for data in damaged if decode(data, False)[1]]
-    assert len(told) > 5  # libjpeg tells of some
-    path.write_bytes(told[0])
+    path.write_bytes(damaged_jpeg((64, 64, 3)))
     with pytest.warns(UserWarning, match=r"photo.jpg: it is damaged, .*Corrupt JPEG data: .*fetch or export it again"):
         assert read_image(path).shape == (64, 64, 3)
+
+
+def test_the_doctor_finds_damage_and_depth(tmp_path):
+    write_dataset(tmp_path)
+    for name, content in (
+        ("000000000002.jpg", damaged_jpeg((120, 160, 3))),
+        ("000000000003.jpg", cv2.imencode(".png", np.full((120, 160), 3000, np.uint16))[1].tobytes()),
+    ):
+        assert cv2.imdecode(np.frombuffer(content, np.uint8), 1).shape == (120, 160, 3)
+        (tmp_path / "images" / "tiny" / name).write_bytes(content)
+    result = run("check_dataset", data_dir=tmp_path, split="tiny", json=tmp_path / "report.json")
+    assert "JPEG files are damaged inside" in result.stdout, result.stdout + result.stderr
+    codes = {
+        finding["code"]: finding["count"] for finding in json.loads((tmp_path / "report.json").read_text())["findings"]
+    }
+    assert codes["image_damaged"] == codes["image_depth"] == 1 and "image_unreadable" not in codes
 
 
 @pytest.mark.parametrize("sampling", [0x411111, 0x420000 | 0x2111, 0x221111, 0x111111, 0x211111])

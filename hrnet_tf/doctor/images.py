@@ -37,7 +37,8 @@ def check_files(
         return [Finding("no_image_folder", "error", str(error), advice, 1, 1)], None
     used = [i for i in np.unique(table.image_index).tolist() if i >= 0 and np.isfinite(table.sizes[i, 0])]
     chosen = set(used if decode_all else used[:: max(1, -(-len(used) // MAX_DECODED))])
-    groups: dict[str, list[int]] = {"absent": [], "unreadable": [], "turned": [], "size": [], "exif": []}
+    kinds = ("absent", "unreadable", "damaged", "depth", "turned", "size", "exif")
+    groups: dict[str, list[int]] = {kind: [] for kind in kinds}
     for i in progress.track(used, "reading", "images"):
         group = _examine(os.path.join(folder, table.images[i]["file_name"]), table.sizes[i], i in chosen)
         if group:
@@ -51,15 +52,18 @@ def _examine(path, recorded, decode):
         return "absent"
     header = read_header(path)
     stored, orientation = (header.size, header.orientation) if header else (None, 1)
+    notes: list[str] = []
     if decode or header is None or not header.ends_well:
         try:
-            height, width = read_image(path).shape[:2]
+            height, width = read_image(path, note=notes.append).shape[:2]
         except InputError:
             return "unreadable"
         stored = width, height
     if tuple(recorded) != stored:
         # EXIF orientations 5 to 8 exchange width and height.
         return "turned" if orientation >= 5 and tuple(recorded) == stored[::-1] else "size"
+    if notes:
+        return "damaged" if "damaged" in notes[0].removeprefix(f"image {path}") else "depth"
     return "exif" if orientation != 1 else None
 
 
@@ -76,6 +80,18 @@ def _findings(table, groups, total):
             "image files are truncated or no images: training stops there, unless told to --skip_bad_images",
             "fetch or export these files again",
             "error",
+        ),
+        "damaged": (
+            "image_damaged",
+            "JPEG files are damaged inside: they are read, but part of the picture may be wrong",
+            "look at them; fetch or export them again",
+            "warning",
+        ),
+        "depth": (
+            "image_depth",
+            "16-bit images hold 12 bits or 8, all values below 4096 or 256: read as such, or they would be black",
+            "nothing, unless other images of the set use all 16 bits and these are meant to be dark",
+            "info",
         ),
         "turned": (
             "image_turned_by_exif",

@@ -8,6 +8,7 @@ Shape legend: B batch, H and W crop, N people, K keypoints.
 import contextlib
 import os
 import threading
+import warnings
 from collections.abc import Sequence
 
 import keras
@@ -16,6 +17,7 @@ import tensorflow as tf
 from numpy.typing import ArrayLike
 
 from hrnet_tf import geometry
+from hrnet_tf.data.decoding import twelve_bits_note, unused_bits
 from hrnet_tf.data.pipeline import crop_matrices
 from hrnet_tf.data.records import PersonRecords, read_image
 from hrnet_tf.errors import InputError, shown
@@ -213,7 +215,10 @@ def load_image(image: ArrayLike | PathLike) -> np.ndarray:
     if image.ndim != 3 or image.shape[2] not in (1, 3, 4) or 0 in image.shape:
         raise InputError(f"an image must have shape [H,W,3], [H,W,4], [H,W] or [H,W,1]. Received: {list(image.shape)}")
     if image.dtype == np.uint16:
-        image = (image >> 8).astype(np.uint8)
+        shift = unused_bits(image[..., :3])
+        if shift < 8:
+            warnings.warn(f"an image given as uint16: {twelve_bits_note(shift)}", stacklevel=2)
+        image = (image >> shift).astype(np.uint8)
     image = np.repeat(image, 3, axis=2) if image.shape[2] == 1 else image[..., :3]
     return np.ascontiguousarray(image)
 
