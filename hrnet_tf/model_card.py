@@ -213,6 +213,7 @@ def _skeleton(content):
         limbs=tuple(_integers(pair, 2, count) for pair in content["limbs"]),
         oks_sigmas=tuple(sigmas.tolist()),
         upper_body=_integers(content["upper_body"], len(content["upper_body"]), count),
+        unpaired=_integers(content.get("unpaired", ()), len(content.get("unpaired", ())), count),
     )
     if not count or len(set(names)) != count:
         raise ValueError(f"keypoint names must be there and each be used once. Received: {shown(names)}")

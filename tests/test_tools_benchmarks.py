@@ -126,4 +126,4 @@ def test_published_figures_stand_beside_ours_for_the_same_boxes(coco, tmp_path):
     result = run("evaluate", **flags)
     assert result.returncode == 0, result.stderr
     assert json.loads((tmp_path / "metrics.json").read_text())["published"] == {}
-    assert "published" not in result.stdout
+    assert "published  difference" not in result.stdout

@@ -10,7 +10,7 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from hrnet_tf.errors import InputError
+from hrnet_tf.errors import InputError, shown
 from hrnet_tf.files import PathLike, reason
 from hrnet_tf.models.clones import bfloat16_clone, check_precision
 from hrnet_tf.models.fold import fold_batch_norm
@@ -56,7 +56,8 @@ def load_network(path: PathLike) -> tuple[Network, Path]:
     load = _load_saved_model if path.is_dir() else loaders.get(path.suffix)
     if load is None or not path.exists():
         raise InputError(
-            f"a model must be an existing .keras, .onnx or .tflite file or a SavedModel folder. Received: {path}"
+            "a model must be an existing .keras, .onnx or .tflite file or a SavedModel folder. "
+            f"Received: {path}{hint(path)}"
         )
     try:
         return load(path), path
@@ -66,6 +67,14 @@ def load_network(path: PathLike) -> tuple[Network, Path]:
         raise InputError(f"model {path} cannot be loaded: {reason(error)}") from error
 
 
+def hint(path: PathLike) -> str:
+    """What to do with a file of PyTorch that is given as a network, for the end of an error; "" of another."""
+    if Path(path).suffix.lower() not in (".pth", ".pt", ".safetensors", ".ckpt", ".bin", ".tar"):
+        return ""
+    command = f"hrnet-tf convert --model=NAME --input_size=HxW --weights={path} --out=OUT.keras"
+    return f". Convert PyTorch weights first: {command}"
+
+
 def network_of(model: keras.Model, name: str = "model") -> Network:
     """The `Network` of a `keras.Model`.
 
@@ -73,6 +82,8 @@ def network_of(model: keras.Model, name: str = "model") -> Network:
         InputError: it is no pose network.
     """
     input_shape, output_shape = (getattr(model, side, None) for side in ("input_shape", "output_shape"))
+    if isinstance(getattr(model, "output", None), dict):  # of one entry Keras gives the shape without its name
+        output_shape = {key: tuple(tensor.shape) for key, tensor in model.output.items()}
     return _checked(model, input_shape, output_shape, name)
 
 
@@ -124,8 +135,9 @@ def _load_saved_model(path):
 
 def _load_export(path):
     runner = heatmap_runner(path)
-    heatmap_shape = (None, *(side // HEATMAP_STRIDE for side in runner.input_size), runner.num_keypoints)
-    return _checked(runner, (None, *runner.input_size, 3), heatmap_shape, f"model {path}")
+    return _checked(
+        runner, (None, *runner.input_size, 3), (None, *runner.heatmap_size, runner.num_keypoints), f"model {path}"
+    )
 
 
 def _saved_version(path: Path) -> Path:
@@ -140,14 +152,18 @@ def _saved_version(path: Path) -> Path:
 
 def _checked(heatmaps, input_shape, output_shape, name):
     """The `Network` of a function with these shapes, or InputError if they are not a pose network's."""
-    shapes = [list(shape) if shape is not None else [] for shape in (input_shape, output_shape)]
-    (_, *input_size, channels), (_, *heatmap_size, num_keypoints) = (
+    shapes = [
+        list(shape) if isinstance(shape, list | tuple | tf.TensorShape) else [] for shape in (input_shape, output_shape)
+    ]
+    (batch, *input_size, channels), (_, *heatmap_size, num_keypoints) = (
         shape if len(shape) == 4 else [None] * 4 for shape in shapes
     )
     known = all(isinstance(length, int) for length in (*input_size, num_keypoints))
     if not known or channels != 3 or heatmap_size != [length // HEATMAP_STRIDE for length in input_size]:
         raise InputError(
             f"{name} is not a pose network (images [B,H,W,3] to heatmaps [B,H/{HEATMAP_STRIDE},W/{HEATMAP_STRIDE},K]). "
-            f"Received: {shapes[0]} to {shapes[1]}"
+            f"Received: {shapes[0] or shown(input_shape)} to {shapes[1] or shown(output_shape)}"
         )
+    if batch is not None:
+        raise InputError(f"{name} takes batches of {batch} alone: save it with a first axis of any length")
     return Network(heatmaps, tuple(input_size), num_keypoints)

@@ -23,19 +23,20 @@ from hrnet_tf.data.records import PersonRecords, read_image
 from hrnet_tf.errors import InputError, shown
 from hrnet_tf.files import MAX_COORDINATE, PathLike
 from hrnet_tf.heatmaps import REFINEMENTS
-from hrnet_tf.model_card import read_card
+from hrnet_tf.model_card import ModelCard, read_card
 from hrnet_tf.models.sums import may_fuse_sums
 from hrnet_tf.prediction.keypoints import make_predict_function, to_image
-from hrnet_tf.prediction.network import for_inference, load_network, network_of
+from hrnet_tf.prediction.network import Network, for_inference, load_network, network_of
 from hrnet_tf.prediction.runners import Runner
-from hrnet_tf.skeletons import COCO, Skeleton
+from hrnet_tf.skeletons import COCO, Skeleton, match
 
 
 class PosePredictor:
     """Predicts the keypoints of people in images, given the boxes that they are in.
 
     What is not given follows from the file's model card. Without one, a network of 17 keypoints is
-    taken for COCO's, trained with the codec "msra".
+    taken for COCO's, trained with the codec "msra". Which keypoint is which, and which are mirrored ones, is the
+    card's to say: another skeleton has the same names, in the order in which results are wanted.
 
         predictor = PosePredictor("best.keras")
         people = predictor("photo.jpg", [[120, 80, 60, 200]])  # [1,17,3]
@@ -45,37 +46,41 @@ class PosePredictor:
 
     Attributes:
         input_size: (H, W) of the crops.
-        skeleton: `skeletons.Skeleton` of the K keypoints.
+        skeleton: `skeletons.Skeleton` of the K keypoints of results.
         codec, refine: that are used.
     """
 
     def __init__(
         self,
-        path_or_model: PathLike | keras.Model,
+        path_or_model: PathLike | keras.Model | Network,
         flip_test: bool = True,
         codec: str | None = None,
         refine: str | None = None,
         skeleton: Skeleton | None = None,
         batch_size: int = 32,
         precision: str = "float32",
+        card: ModelCard | None = None,
     ):
         """Loads the network.
 
         Args:
             path_or_model: a `.keras` file, a SavedModel folder with the signature "heatmaps" (or a
-                folder of versions of one), an `.onnx` or `.tflite` file that gives heatmaps, or a
-                `keras.Model`.
+                folder of versions of one), an `.onnx` or `.tflite` file that gives heatmaps, a
+                `keras.Model`, or a `prediction.network.Network`.
             flip_test: average the heatmaps of the crop and of its mirror image.
             codec: that the network was trained with, a name in `heatmaps.CODECS`.
             refine: how heatmaps are decoded, one of `heatmaps.REFINEMENTS`; by default the codec's own.
-            skeleton: `skeletons.Skeleton` of the K keypoints.
+            skeleton: `skeletons.Skeleton` of the K keypoints of results: of the card's names in any order. Without a
+                card it is the network's own.
             batch_size: at most this many people go through the network at once.
             precision: "float32", or "bfloat16" to compute in it between the first layer and the last,
                 faster where the processor does; of Keras models alone.
+            card: what to take for the model card, instead of the file's.
 
         Raises:
             InputError: the network cannot be loaded or is no pose network, its keypoints are not
-                those of the skeleton, or unknown, or its precision cannot be chosen.
+                those of the skeleton, or unknown, the flip test lacks pairs (`Skeleton.check_mirroring`), or its
+                precision cannot be chosen.
             ValueError: an unknown `codec`, `refine` or `precision`, or `batch_size` is not positive.
         """
         if batch_size < 1:
@@ -83,19 +88,26 @@ class PosePredictor:
         if refine not in (None, *REFINEMENTS):
             raise ValueError(f"`refine` must be one of {', '.join(REFINEMENTS)}. Received: {refine!r}")
         if isinstance(path_or_model, keras.Model):
-            network, card = network_of(path_or_model), None
+            network = network_of(path_or_model)
+        elif isinstance(path_or_model, Network):
+            network = path_or_model
         else:
             network, path = load_network(path_or_model)
-            card = read_card(path)
+            card = card or read_card(path)
         self.input_size = network.input_size
-        self.skeleton = _skeleton(skeleton, card, network.num_keypoints)
+        model_skeleton = _skeleton(skeleton, card, network.num_keypoints)
+        self.skeleton = skeleton or model_skeleton
+        if flip_test:
+            model_skeleton.check_mirroring("pass flip_test=False")
+        # Where each keypoint of the results is in the network's.
+        self._order = np.argsort(match(model_skeleton, self.skeleton))
         self.codec = codec or (card.codec if card else "msra")
         self.refine = refine or (card.refine if card and card.codec == self.codec else None)
         self.batch_size = batch_size
         predict = make_predict_function(
             tf.distribute.get_strategy(),
             for_inference(network, precision).heatmaps,
-            self.skeleton.flip_pairs if flip_test else None,
+            model_skeleton.flip_pairs if flip_test else None,
             codec=self.codec,
             refine=self.refine,
         )
@@ -174,7 +186,7 @@ class PosePredictor:
         batch = np.zeros((size, *self.input_size, 3), np.uint8)
         batch[: len(crops)] = crops
         with self._one_at_a_time:
-            return self._predict(tf.constant(batch)).numpy()[: len(crops)]
+            return self._predict(tf.constant(batch)).numpy()[: len(crops), self._order]
 
     def _people(self, boxes: np.ndarray) -> PersonRecords:
         """`PersonRecords` of the boxes [N,4] of one image, which is no file."""
@@ -253,16 +265,16 @@ def checked_boxes(boxes_xywh: ArrayLike | None, image: np.ndarray | None) -> np.
 
 
 def _skeleton(skeleton, card, num_keypoints):
-    """The keypoint set: the given one, the card's or COCO's, or InputError if it is not of `num_keypoints`."""
-    if skeleton is None and card is not None:
-        skeleton = card.skeleton
-    if skeleton is None and num_keypoints == COCO.num_keypoints:
-        skeleton = COCO
-    if skeleton is None:
+    """The network's keypoints: the card's, else those given, else COCO's; InputError unless `num_keypoints`."""
+    found = card.skeleton if card is not None else skeleton
+    if found is None and num_keypoints == COCO.num_keypoints:
+        found = COCO
+    if found is None:
         raise InputError(
             f"the model has no model card to say what its {num_keypoints} keypoints are: pass `skeleton`, such as "
             "`hrnet_tf.skeletons.MPII` or that of an annotation file's category (`skeleton_from_category`)"
         )
-    if skeleton.num_keypoints != num_keypoints:
-        raise InputError(f"the model predicts {num_keypoints} keypoints, but the skeleton has {skeleton.num_keypoints}")
-    return skeleton
+    for one in (found, skeleton or found):
+        if one.num_keypoints != num_keypoints:
+            raise InputError(f"the model predicts {num_keypoints} keypoints, but the skeleton has {one.num_keypoints}")
+    return found

@@ -26,11 +26,13 @@ class Runner:
     Attributes:
         run: does it.
         input_size: (H, W).
+        heatmap_size: (h, w).
         num_keypoints: K.
     """
 
     run: Callable[[np.ndarray], np.ndarray]
     input_size: tuple[int, int]
+    heatmap_size: tuple[int, int]
     num_keypoints: int
 
     def __call__(self, crops: np.ndarray) -> np.ndarray:
@@ -58,13 +60,17 @@ def heatmap_runner(path: PathLike) -> Runner:
         )
     try:
         run, input_shape, output_shape = load(str(path))
+        fixed = len(input_shape) == 4 and all(isinstance(length, int) for length in input_shape[1:])
+        if fixed and not all(isinstance(length, int) for length in output_shape[1:]):  # known once it has run
+            output_shape = run(np.zeros((2, *input_shape[1:]), np.uint8)).shape
     except Exception as error:  # each library raises many types on a damaged file
         raise InputError(f"{path} cannot be loaded: {reason(error)}") from error
-    if len(input_shape) != 4 or input_shape[3] != 3 or len(output_shape) != 4:
+    if not fixed or input_shape[3] != 3 or len(output_shape) != 4:
         raise InputError(
-            f"{path} must take images [B,H,W,3] and give heatmaps [B,h,w,K]. Received: {input_shape}, {output_shape}"
+            f"{path} must take images [B,H,W,3] of a fixed size and give heatmaps [B,h,w,K]. "
+            f"Received: {list(input_shape)}, {list(output_shape)}"
         )
-    return Runner(run, tuple(input_shape[1:3]), output_shape[3])
+    return Runner(run, tuple(input_shape[1:3]), tuple(output_shape[1:3]), output_shape[3])
 
 
 def _keras_runner(path):
@@ -92,7 +98,12 @@ def _onnx_runner(path):
     import onnxruntime  # for files of its own alone
 
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    (images,), (heatmaps,) = session.get_inputs(), session.get_outputs()
+    inputs, outputs = session.get_inputs(), session.get_outputs()
+    if len(inputs) != 1 or len(outputs) != 1:
+        raise InputError(f"it must have one input and one output. Received: {len(inputs)} and {len(outputs)}")
+    (images,), (heatmaps,) = inputs, outputs
+    if images.shape and isinstance(images.shape[0], int):
+        raise InputError(f"it takes batches of {images.shape[0]} alone: export it with a first axis of any length")
     if len(images.shape) != 4 or images.shape[1] != 3:
 
         def run(crops):
