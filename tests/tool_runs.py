@@ -5,6 +5,8 @@ import re
 import subprocess
 import sys
 
+from hrnet_tf.errors import MAX_LINE
+
 # What libraries say of themselves; no command shows it.
 NOISE = re.compile(r"^[IWEF]\d{4} |^WARNING|Warning\b|\.cc:\d+|^INFO|^To enable|^Instructions", re.MULTILINE)
 ROOT = pathlib.Path(__file__).parents[1]
@@ -38,9 +40,10 @@ def run(tool, **flags):
 
 
 def complaint(result):
-    """The one line that a tool ended with, which must be its only one on bad input."""
+    """The one line that a tool ended with, which must be its only one on bad input, and short."""
     assert result.returncode == 1, result.stderr
     assert "Traceback" not in result.stderr
     errors = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
     assert len(errors) == 1, result.stderr
+    assert len(errors[0]) <= MAX_LINE, result.stderr
     return result.stderr

@@ -17,7 +17,7 @@ def export_keras(model: "keras.Model", path: PathLike, card: ModelCard | None = 
     """Writes a `.keras` file that computes in float32, uncompiled.
 
     The file consists of stock layers, so it loads with `keras.models.load_model` where this package
-    is not installed, on every Keras backend, by Keras 3.5 and later.
+    is not installed, on every Keras backend, by Keras 3.4 and later.
 
     Args:
         model: Functional model of stock layers, of any dtype policy.
