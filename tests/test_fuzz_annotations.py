@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from conftest import write_dataset
 
-from hrnet_tf import InputError
-from hrnet_tf.data import coco, doctor
+from hrnet_tf import InputError, doctor
+from hrnet_tf.data import coco
 from hrnet_tf.evaluation import evaluate_coco
 
 NUM_FILES = 1000
@@ -143,10 +143,10 @@ def test_annotations(small, group):
             # What training refuses, the doctor calls an error, or refuses too.
             assert checked is None or checked[0].exit_code == 3, seed
         if checked is not None:
-            report, folder = checked
+            report, _ = checked
             json.loads(json.dumps(report.as_json(), allow_nan=False))
             report.as_text().encode()
-            doctor.draw_worst(report, folder)
+            doctor.draw_worst(report)
         metrics = outcome(evaluate_coco, str(path), [1, 2], *prediction, named="")
         if metrics is not None:
             assert all(-1 <= value <= 1 for value in metrics.values()), seed

@@ -185,16 +185,16 @@ def test_detections_go_by_file_name_or_number(photos, tmp_path):
     for nothing, scores in (detections("other.jpg", 8), detections("other.jpg", None)):
         assert nothing.shape == (0, 4)
         assert scores.shape == (0,)
-    detections.check_match({photos / "000000000007.jpg": 7})
+    detections.check_match({"000000000007.jpg": 7})
     with pytest.raises(InputError, match=r"no person box is of these images.*such as 000000000008\.jpg"):
-        detections.check_match({photos / "000000000008.jpg": 8})
+        detections.check_match({"000000000008.jpg": 8})
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
         ({}, "must hold a list of detections. Received: a dict"),
-        ([detection(7, BOX_A), 5], "detection 1 is malformed. Received: 5"),
+        ([detection(7, BOX_A), 5], "detection 1 is malformed .*Received: 5"),
         ([{"image_id": 7, "bbox": BOX_A}], "detection 0 is malformed"),
         ([detection(7, [1, 2, 3])], "detection 0 is malformed"),
         ([detection(7, [1, 2, None, 4])], "detection 0 is malformed"),
@@ -217,10 +217,11 @@ def test_annotations_give_ids_and_keypoints(tmp_path):
     image = {"id": 5, "file_name": "val/beach.png", "height": 3, "width": 4}
     category = {"id": 1, "keypoints": ["l_hand", "r_hand"]}
     path = write_json(tmp_path / "a.json", {"images": [image], "categories": [category]})
-    ids, skeleton = boxes.read_annotations(path)
-    assert ids == {"beach.png": 5}
-    assert skeleton.flip_pairs == ((0, 1),)
-    assert boxes.read_annotations(write_json(path, {"images": [image]})) == ({"beach.png": 5}, None)
+    found = boxes.read_annotations(path)
+    assert (found.ids, found.category_ids) == ({"val/beach.png": 5}, (1,))
+    assert found.skeleton is not None and found.skeleton.flip_pairs == ((0, 1),)
+    found = boxes.read_annotations(write_json(path, {"images": [image]}))
+    assert (found.ids, found.skeleton) == ({"val/beach.png": 5}, None)
     for content in ([], {"images": 3}, {"images": [4]}, {"images": [{"id": 5}]}, {"categories": ["person"]}):
         with pytest.raises(InputError):
             boxes.read_annotations(write_json(path, content))
@@ -282,7 +283,7 @@ def test_videos_stream(predictor, tmp_path, monkeypatch):
 def test_photographs_of_the_coco_sample(predictor, tmp_path):
     numbers, bad = found_in(os.path.join(SAMPLE, "images", "val2017"))
     detections = boxes.Detections(os.path.join(SAMPLE, "person_detections_val2017.json"), 0.5)
-    detections.check_match(numbers)
+    detections.check_match({path.name: number for path, number in numbers.items()})
     num_images, num_people = files.predict_images(predictor, numbers, tmp_path / "out", detections, print)
     assert (num_images, bad) == (len(numbers), [])
     people = json.loads((tmp_path / "out" / "predictions.json").read_text())

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from hrnet_tf.lazy import lazy_attributes
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from hrnet_tf.benchmarks._common import Benchmark, load_people, pck_by_keypoint
 
 __all__ = ["NAMES", "Benchmark", "load_people", "open_benchmark", "pck_by_keypoint"]
@@ -18,6 +20,16 @@ NAMES = tuple(sorted(module.name for module in pkgutil.iter_modules(__path__) if
 __getattr__ = lazy_attributes(__name__, {"_common": ("Benchmark", "load_people", "pck_by_keypoint")})
 
 
-def open_benchmark(name: str, data_dir: str) -> "Benchmark":
-    """The benchmark of a name in `NAMES`, with its data in the folder `data_dir`."""
-    return importlib.import_module(f"{__name__}.{name}").BENCHMARK(data_dir)
+def open_benchmark(
+    name: str, data_dir: str | None, files: "Mapping[str, tuple[str | None, str | None]] | None" = None
+) -> "Benchmark":
+    """The benchmark of a name in `NAMES`, with its data in the folder `data_dir`.
+
+    Args:
+        name: of `NAMES`.
+        data_dir: the folder; may be None where all splits are in `files`.
+        files: of benchmark "coco", {split: (annotation file or None, folder of images or None)} of splits that are
+            somewhere else.
+    """
+    benchmark = importlib.import_module(f"{__name__}.{name}").BENCHMARK
+    return benchmark(data_dir, files) if files else benchmark(data_dir)

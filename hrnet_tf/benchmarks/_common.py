@@ -28,6 +28,8 @@ class Benchmark(Protocol):
 
     def load_detections(self, path: "PathLike", annotated: PersonRecords, threshold: float = 0.0) -> PersonRecords: ...
 
+    def check_measurable(self, split: str, annotated: PersonRecords) -> None: ...
+
     def evaluate(
         self,
         split: str,

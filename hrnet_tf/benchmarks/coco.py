@@ -4,11 +4,14 @@ Source of the published results: tables of github.com/leoxiaobin/deep-high-resol
 """
 
 import dataclasses
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from hrnet_tf.data import coco
+from hrnet_tf.data.layouts import find_split
+from hrnet_tf.data.omissions import Omission
 from hrnet_tf.data.records import PersonRecords
 from hrnet_tf.errors import InputError
 from hrnet_tf.evaluation import evaluate_coco
@@ -40,22 +43,24 @@ class CocoBenchmark:
     """A folder with COCO keypoint annotations, of COCO or of one's own.
 
     Attributes:
-        data_dir: the folder.
+        data_dir: the folder; may be None where all splits are in `files`.
+        files: {split: (annotation file, folder of images or None)} of splits that are somewhere else.
         main_metric: what decides which checkpoint is best.
     """
 
-    data_dir: str
+    data_dir: str | None
+    files: Mapping[str, tuple[str | None, str | None]] = dataclasses.field(default_factory=dict)
     main_metric = "AP"
 
     def is_annotated(self, split: str) -> bool:
         """Whether there are annotations to measure predictions on; else they go to COCO's server."""
-        return not coco.is_unannotated(split)
+        return split in self.files or not coco.is_unannotated(split)
 
     def load_split(self, split: str) -> PersonRecords:
         """`PersonRecords` of a split's annotated people; of a test split of COCO, its images without people."""
         if not self.is_annotated(split):
-            return coco.load_image_info(self.data_dir, split)
-        return coco.load_split(self.data_dir, split)
+            return coco.load_image_info(self.data_dir or "", split)
+        return coco.load_split(self.data_dir, split, *self.files.get(split, ()))
 
     def load_detections(self, path: "PathLike", annotated: PersonRecords, threshold: float = 0.0) -> PersonRecords:
         """`PersonRecords` of a detector's boxes with at least the score `threshold`, on the images of `annotated`."""
@@ -63,7 +68,12 @@ class CocoBenchmark:
         kept = people.box_scores >= threshold
         if not kept.any():
             raise InputError(f"{path}: no box scores {threshold} or more. The best has {max(people.box_scores)}")
-        return people.take(kept)
+        low = len(kept) - int(kept.sum())
+        said = (str(Omission("left out", f"boxes that score less than {threshold}", low, len(kept))),) if low else ()
+        return dataclasses.replace(people.take(kept), omissions=people.omissions + said)
+
+    def check_measurable(self, split: str, annotated: PersonRecords) -> None:
+        """Raises InputError where predictions on a split could not be measured: whoever is read here can be."""
 
     def evaluate(
         self,
@@ -86,14 +96,15 @@ class CocoBenchmark:
         """
         _, size = people.crops(input_size)
         arguments = (people.image_ids[people.image_index], keypoints, people.box_scores, size.prod(-1))
-        sigmas = people.skeleton.oks_sigmas
+        sigmas, categories = people.skeleton.oks_sigmas, people.categories
         if not self.is_annotated(split):
-            results = keypoint_results(*arguments, sigmas=sigmas, suppression=suppression)
+            category = people.category_ids[0] if categories is None else categories
+            results = keypoint_results(*arguments, category, sigmas, suppression)
             if results_file is not None:
                 save_results(results_file, results)
             return {}
-        path = coco.annotation_path(self.data_dir, split)
-        return evaluate_coco(path, *arguments, sigmas, results_file, suppression)
+        path = find_split(self.data_dir, split, *self.files.get(split, ())).annotations
+        return evaluate_coco(path, *arguments, sigmas, results_file, suppression, categories)
 
     def published(
         self, split: str, model_name: str, input_size: tuple[int, int], detector_boxes: bool

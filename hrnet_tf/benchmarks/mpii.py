@@ -50,6 +50,11 @@ class MpiiBenchmark:
     def load_detections(self, path: "PathLike", annotated: PersonRecords, threshold: float = 0.0) -> NoReturn:
         raise InputError(f"detector boxes are for COCO: MPII gives everybody's position. Received: --detections={path}")
 
+    def check_measurable(self, split: str, annotated: PersonRecords) -> None:
+        """Raises InputError where the ground truth of a split is absent, malformed or not of these people."""
+        if self.is_annotated(split):
+            evaluate_pckh(mpii.ground_truth_path(self.data_dir, split), annotated.keypoints)
+
     def evaluate(
         self,
         split: str,

@@ -1,20 +1,28 @@
 """COCO keypoint annotations and detector results into `PersonRecords`.
 
 Boxes are handled as in the reference: annotated ones are clipped to the image, crowds and people
-without an annotated keypoint are left out; detector boxes are taken as they are.
+without an annotated keypoint are left out; detector boxes are taken as they are. `annotations` reads.
 """
 
 import os
 import re
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
+from hrnet_tf.data.annotations import AnnotationTable, make_table, read_annotations
+from hrnet_tf.data.detections import read_detections
+from hrnet_tf.data.header import say_other_sizes
+from hrnet_tf.data.layouts import SplitFiles, find_split
+from hrnet_tf.data.omissions import Omission, short, whole_number
 from hrnet_tf.data.records import PersonRecords
-from hrnet_tf.data.shards import image_paths
-from hrnet_tf.errors import InputError, shown
-from hrnet_tf.files import MAX_AREA, PathLike, json_numbers, read_json
-from hrnet_tf.skeletons import COCO, keypoint_category, skeleton_from_category
+from hrnet_tf.data.shards import file_of, image_paths
+from hrnet_tf.errors import InputError, listed
+from hrnet_tf.files import PathLike, read_json
+from hrnet_tf.skeletons import COCO
+
+# Of so many names it is looked whether they are in a folder.
+_NUM_LOOKED_FOR = 20
 
 
 def annotation_path(data_dir: PathLike, split: str) -> str:
@@ -22,20 +30,27 @@ def annotation_path(data_dir: PathLike, split: str) -> str:
     return os.path.join(data_dir, "annotations", f"person_keypoints_{split}.json")
 
 
-def load_split(data_dir: PathLike, split: str) -> PersonRecords:
-    """Reads the annotated people of `<data_dir>/annotations/person_keypoints_<split>.json`.
+def load_split(
+    data_dir: PathLike | None, split: str, annotations: PathLike | None = None, images: PathLike | None = None
+) -> PersonRecords:
+    """Reads the annotated people of a split.
 
-    Images are looked for in `<data_dir>/images/<split>/`, else in `<data_dir>/<split>/`.
+    `<data_dir>/annotations/person_keypoints_<split>.json` is read, or what else `layouts.find_split` finds. Images are
+    looked for in `<data_dir>/images/<split>/`, else in `<data_dir>/<split>/` and where annotation tools put them.
+
+    Args:
+        data_dir: the folder; may be None where `annotations` are given.
+        split: name of the split.
+        annotations: the annotation file, if it is another.
+        images: the folder of the images, if it is another.
 
     Raises:
         InputError: the folder, the annotation file or the image folder is absent, or see `load_annotations`.
     """
-    if not os.path.isdir(data_dir):
-        raise InputError(f"data directory {data_dir} does not exist")
-    path = annotation_path(data_dir, split)
-    if not os.path.isfile(path):
-        raise InputError(f"annotation file {path} does not exist. Check the data directory and the split's name")
-    return load_annotations(path, find_image_dir(data_dir, split))
+    files = find_split(data_dir, split, annotations, images)
+    table = read_annotations(files.annotations)
+    table.keypoint_set()  # what is wrong with the file comes before what is wrong with folders
+    return _records(table, find_image_dir(files, listed_names(table)))
 
 
 def is_unannotated(split: str) -> bool:
@@ -61,37 +76,51 @@ def load_image_info(data_dir: PathLike, split: str) -> PersonRecords:
     path = os.path.join(data_dir, "annotations", f"image_info_{split}.json")
     if not os.path.isfile(path):
         raise InputError(f"image list {path} does not exist. Check the data directory and the split's name")
-    images = _images(read_json(path), path)
-    image_dir = find_image_dir(data_dir, "test2017")
-    return PersonRecords(
-        skeleton=COCO,
-        image_paths=image_paths(image_dir, [image["file_name"] for image in images]),
-        image_ids=np.array([image["id"] for image in images], np.int64),
-        image_index=np.zeros(0, np.int32),
-        boxes=np.zeros((0, 4), np.float32),
-        box_scores=np.zeros(0, np.float32),
-        keypoints=np.zeros((0, COCO.num_keypoints, 2), np.float32),
-        visible=np.zeros((0, COCO.num_keypoints), np.float32),
-    )
+    content = read_json(path)
+    category = {"id": 1, "name": "person", "keypoints": list(COCO.names)}
+    if isinstance(content, dict):
+        content = {"images": content.get("images"), "annotations": [], "categories": [category]}
+    table = make_table(content, path)
+    table.check_all_but("nobody")
+    folders = tuple(os.path.join(data_dir, name) for name in ("images/test2017", "test2017"))
+    return _records(table, find_image_dir(SplitFiles(path, folders), listed_names(table)))
 
 
-def find_image_dir(data_dir: PathLike, split: str) -> str:
-    """Folder of the images of a split in a COCO folder.
+def listed_names(table: AnnotationTable) -> list[str]:
+    """File names of a table's images, of those that count."""
+    return [table.images[i]["file_name"] for i in np.flatnonzero(table.listed)]
+
+
+def find_image_dir(files: SplitFiles, names: Sequence[str]) -> str:
+    """The folder of a split's images: the first that has one of the first and last `names`, else the first there is.
 
     Raises:
-        InputError: it does not exist.
+        InputError: there is none.
     """
-    candidates = [os.path.join(data_dir, "images", split), os.path.join(data_dir, split)]
-    for candidate in candidates:
-        if os.path.isdir(candidate):
-            return candidate
-    raise InputError(f"image folder {candidates[0]} (or {candidates[1]}) does not exist")
+    some = [*names[:_NUM_LOOKED_FOR], *names[-_NUM_LOOKED_FOR:]]
+    folders = [folder for folder in files.folders if os.path.isdir(folder)]
+    for folder in folders:
+        if any(os.path.isfile(file_of(path)) for path in _paths_or_none(folder, some)):
+            return folder
+    for folder in files.folders[:2]:
+        if folder in folders:
+            return folder
+    other = f" (or {files.folders[1]})" if len(files.folders) > 1 else ""
+    raise InputError(f"image folder {files.folders[0]}{other} does not exist")
+
+
+def _paths_or_none(folder, names):
+    try:
+        return image_paths(folder, names)
+    except InputError:  # a damaged index: reading the whole of it says so
+        return []
 
 
 def load_annotations(path: PathLike, image_dir: PathLike) -> PersonRecords:
     """Reads every person that has an annotated keypoint, in the order of the file's images.
 
-    The keypoint set is that of the first category that has one.
+    The keypoint set is the first that has annotations; what is left out, read in another way or assumed is in
+    `omissions` of the records.
 
     Args:
         path: a COCO-format keypoint annotation file.
@@ -102,51 +131,71 @@ def load_annotations(path: PathLike, image_dir: PathLike) -> PersonRecords:
 
     Raises:
         InputError: the file is not JSON or not COCO-format, has no keypoint category, an id is
-            that of two images, an image or annotation is malformed (it is named), or nobody has an
-            annotated keypoint.
+            that of two images, many images or people are malformed (one is named), or nobody is left.
     """
-    content = read_json(path)
-    images, annotations = _images(content, path), _section(content, "annotations", path)
-    category = keypoint_category(_section(content, "categories", path), path)
-    skeleton = skeleton_from_category(category, path)
-    index = {image["id"]: i for i, image in enumerate(images)}
-    by_image: list[list[tuple[int, tuple[float, ...], np.ndarray]]] = [[] for _ in images]
-    for annotation in annotations:
-        if annotation.get("category_id") != category["id"] or annotation.get("iscrowd", 0):
-            continue
-        image_id = annotation.get("image_id")
-        i = index.get(image_id) if isinstance(image_id, int) else None
-        if i is None:
-            raise InputError(
-                f"{path}: annotation {shown(annotation.get('id'))} is of an image that is not listed: {shown(image_id)}"
-            )
-        keypoints, box = _parse_person(annotation, images[i], skeleton.num_keypoints, path)
-        if box is not None and keypoints.any():
-            by_image[i].append((i, box, keypoints))
-    people = [person for group in by_image for person in group]
-    if not people:
-        raise InputError(
-            f"{path}: nobody has an annotated keypoint ({len(annotations)} annotations read). "
-            "Use a keypoint annotation file (person_keypoints_*.json)"
-        )
-    image_index, boxes, keypoints = (np.array(column) for column in zip(*people, strict=True))
-    keypoints = keypoints.reshape(len(people), -1, 3)
+    return _records(read_annotations(path), image_dir)
+
+
+def _records(table: AnnotationTable, image_dir: PathLike) -> PersonRecords:
+    """The people of a table that count."""
+    people = np.flatnonzero(table.used)
+    if len(people):
+        _, skeleton = table.keypoint_set()
+    else:
+        skeleton = COCO  # of images without annotations
+    people = people[np.argsort(table.image_index[people], kind="stable")]
+    names = listed_names(table)
+    paths = image_paths(image_dir, names)
+    omissions = list(table.sentences)
+    position = np.cumsum(table.listed) - 1  # of an image among those that count
+    omissions += map(str, image_omissions(table, names, paths))
+    keypoints = table.keypoints[people].reshape(len(people), skeleton.num_keypoints, 3)
     return PersonRecords(
         skeleton=skeleton,
-        image_paths=image_paths(image_dir, [image["file_name"] for image in images]),
-        image_ids=np.array([image["id"] for image in images], np.int64),
-        image_index=image_index.astype(np.int32),
-        boxes=boxes.astype(np.float32),
+        image_paths=paths,
+        image_ids=table.image_ids[table.listed],
+        image_index=position[table.image_index[people]].astype(np.int32),
+        boxes=table.clipped[people].astype(np.float32),
         box_scores=np.ones(len(people), np.float32),
         keypoints=keypoints[..., :2].astype(np.float32),
         visible=(keypoints[..., 2] > 0).astype(np.float32),
+        category_ids=table.category_ids,
+        categories=table.person_categories[people],
+        omissions=tuple(omissions),
     )
+
+
+def image_omissions(table: AnnotationTable, names: Sequence[str], paths: Sequence[str]) -> list[Omission]:
+    """What is to be said of the image files of a table.
+
+    Args:
+        table: the annotations.
+        names: `listed_names` of it.
+        paths: where these are, of `image_paths`.
+
+    Raises:
+        InputError: most images were annotated as EXIF turns them.
+    """
+    listed_images = np.flatnonzero(table.listed)
+    used = np.flatnonzero(np.isin(listed_images, table.image_index[table.used])).tolist()
+    sizes = say_other_sizes([paths[i] for i in used], table.sizes[listed_images[used]])
+    return [said for said in (_respelled(names, paths), sizes) if said]
+
+
+def _respelled(names, paths):
+    """What is to be said of images found under another spelling of their names, None where none is."""
+    other = [i for i, name in enumerate(names) if file_of(paths[i]) == paths[i] and not paths[i].endswith(name)]
+    if not other:
+        return None
+    example = f"{short(names[other[0]])} as {paths[other[0]]}"
+    return Omission("read", "images under another spelling of their file_name", len(other), len(names), example)
 
 
 def load_detections(path: PathLike, records: PersonRecords) -> PersonRecords:
     """Reads a detector's boxes (a COCO results file) on the images of `records`.
 
-    Boxes of other categories than 1 (COCO's person) and on other images are left out.
+    Boxes of other categories than the keypoint set's and on other images are left out, and said in `omissions`; where
+    all boxes of the file are of one other category, they are taken.
 
     Args:
         path: JSON list of {"image_id", "category_id", "bbox", "score"}.
@@ -158,94 +207,33 @@ def load_detections(path: PathLike, records: PersonRecords) -> PersonRecords:
     Raises:
         InputError: the file is absent or malformed, or has no box on these images.
     """
-    detections = read_json(path)
-    if not isinstance(detections, list):
-        raise InputError(f"{path} must hold a list of detections. Received: a {type(detections).__name__}")
+    boxes, omissions = read_detections(path, records.category_ids)
     index = {image_id: i for i, image_id in enumerate(records.image_ids.tolist())}
-    found = []
-    for number, detection in enumerate(detections):
-        try:
-            if detection["category_id"] != 1 or detection["image_id"] not in index:
-                continue
-            box, score = json_numbers(detection["bbox"], 4), json_numbers([detection["score"]], 1)
-            found.append((index[detection["image_id"]], *box, *score))
-        except (KeyError, TypeError, ValueError) as error:
-            raise InputError(
-                f"{path}: detection {number} is malformed ({_reason(error)}). Received: {shown(detection)}"
-            ) from error
-    rows = np.array([row for row in found if row[3] > 0 and row[4] > 0])
-    if not len(rows):
-        raise InputError(f"{path}: no person box on the {len(index)} images of the split")
-    num_keypoints = records.skeleton.num_keypoints
+    rows = [index.get(whole_number(box.image_id)) for box in boxes]
+    known = [(i, box) for i, box in zip(rows, boxes, strict=True) if i is not None]
+    unknown = list(dict.fromkeys(short(box.image_id) for i, box in zip(rows, boxes, strict=True) if i is None))
+    if not known:
+        found = f"of the images {listed(unknown, 60)}" if unknown else "none with a width and a height"
+        raise InputError(
+            f"{path}: no person box on the {len(index)} images of the split. Read: {len(boxes)} boxes, {found}. "
+            f"Wanted: boxes whose image_id is one of the annotations', such as {listed(map(str, list(index)[:5]), 60)}"
+        )
+    if unknown:
+        what = "detections on images that are not listed in the annotations"
+        example = f"image_id {listed(unknown, 60)}"
+        omissions.append(Omission("left out", what, len(boxes) - len(known), len(boxes), example))
+    count, num_keypoints = len(known), records.skeleton.num_keypoints
+    first = records.category_ids[0]
     return PersonRecords(
         skeleton=records.skeleton,
         image_paths=records.image_paths,
         image_ids=records.image_ids,
-        image_index=rows[:, 0].astype(np.int32),
-        boxes=rows[:, 1:5].astype(np.float32),
-        box_scores=rows[:, 5].astype(np.float32),
-        keypoints=np.zeros((len(rows), num_keypoints, 2), np.float32),
-        visible=np.zeros((len(rows), num_keypoints), np.float32),
+        image_index=np.array([i for i, _ in known], np.int32),
+        boxes=np.array([box.box for _, box in known], np.float32),
+        box_scores=np.array([box.score for _, box in known], np.float32),
+        keypoints=np.zeros((count, num_keypoints, 2), np.float32),
+        visible=np.zeros((count, num_keypoints), np.float32),
+        category_ids=records.category_ids,
+        categories=np.array([b.category if b.category in records.category_ids else first for _, b in known], np.int64),
+        omissions=(*records.omissions, *map(str, omissions)),
     )
-
-
-def _section(content, name, path):
-    """A list of objects in a parsed annotation file."""
-    section = content.get(name) if isinstance(content, dict) else None
-    if not isinstance(section, list) or not all(isinstance(item, dict) for item in section):
-        raise InputError(f"{path} is not in COCO format: it must hold a list '{name}' of objects")
-    return section
-
-
-def _images(content, path):
-    """The checked list `images` of a parsed annotation file."""
-    images = _section(content, "images", path)
-    ids = set()
-    for image in images:
-        check_image(image, path)
-        if image["id"] in ids:
-            raise InputError(f"{path}: image id {image['id']} is that of two images. Give each image an id of its own")
-        ids.add(image["id"])
-    return images
-
-
-def check_image(image: dict[str, Any], path: PathLike) -> None:
-    """Raises InputError unless an entry (a dict) of `images` has an id, a file name, a width and a height."""
-    name = image.get("file_name")
-    if not _is_int(image.get("id"), limit=2**62) or not isinstance(name, str) or "\0" in name:
-        raise InputError(f"{path}: an image must have an integer 'id' and a 'file_name'. Received: {shown(image)}")
-    if not all(_is_int(image.get(side)) and image[side] > 0 for side in ("width", "height")):
-        raise InputError(
-            f"{path}: image {image['id']} must have a positive 'width' and 'height'. Received: {shown(image)}"
-        )
-
-
-def _is_int(value, limit=10**6):
-    return isinstance(value, int) and not isinstance(value, bool) and abs(value) <= limit
-
-
-def _parse_person(annotation, image, num_keypoints, path):
-    """An annotation's keypoints, 3*K numbers, and its clipped box, None where nothing of it is in the image."""
-    try:
-        keypoints = json_numbers(annotation["keypoints"], 3 * num_keypoints)
-        box = _clip_box(json_numbers(annotation["bbox"], 4), image["width"], image["height"])
-        if json_numbers([annotation.get("area", 1)], 1, MAX_AREA) <= 0:
-            box = None
-    except (KeyError, ValueError) as error:
-        raise InputError(f"{path}: annotation {shown(annotation.get('id'))} is malformed: {_reason(error)}") from error
-    return keypoints, box
-
-
-def _reason(error):
-    return f"it has no {error}" if isinstance(error, KeyError) else str(error)
-
-
-def _clip_box(box, width, height):
-    """The part of the box inside the image, None where there is none; the last pixel is at width - 1."""
-    x, y, w, h = box
-    x1, y1 = max(0.0, x), max(0.0, y)
-    x2 = min(width - 1.0, x1 + max(0.0, w - 1))
-    y2 = min(height - 1.0, y1 + max(0.0, h - 1))
-    if x2 < x1 or y2 < y1 or (x2 == x1 and y2 == y1):
-        return None
-    return x1, y1, x2 - x1, y2 - y1

@@ -33,6 +33,9 @@ class PersonRecords:
         box_scores: [N] float32, 1 for annotated boxes.
         keypoints: [N,K,2] float32 (x, y) in image pixels; zeros for detector boxes.
         visible: [N,K] float32, 1 for annotated keypoints, occluded ones included.
+        category_ids: ids of the categories that the keypoint set is of; COCO's person by default.
+        categories: [N] int64, everybody's category, None where all are of the first.
+        omissions: what was left out, read in another way or assumed in reading, a sentence each.
     """
 
     skeleton: Skeleton
@@ -43,6 +46,9 @@ class PersonRecords:
     box_scores: np.ndarray
     keypoints: np.ndarray
     visible: np.ndarray
+    category_ids: tuple[int, ...] = (1,)
+    categories: np.ndarray | None = None
+    omissions: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.image_index)
@@ -50,7 +56,9 @@ class PersonRecords:
     def take(self, people: np.ndarray | Sequence[int] | slice) -> Self:
         """The records of the people with the given indices or slice."""
         fields = ("image_index", "boxes", "box_scores", "keypoints", "visible")
-        return dataclasses.replace(self, **{name: getattr(self, name)[people] for name in fields})
+        categories = None if self.categories is None else self.categories[people]
+        taken = {name: getattr(self, name)[people] for name in fields}
+        return dataclasses.replace(self, categories=categories, **taken)
 
     def crops(self, input_size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
         """Centres [N,2] and sizes [N,2] (width, height) of everybody's crop, in image pixels, for crops of (H, W)."""

@@ -15,6 +15,7 @@ from typing import Any
 import tensorflow as tf
 
 from hrnet_tf import progress
+from hrnet_tf.data.layouts import ImageFolder
 from hrnet_tf.errors import InputError
 from hrnet_tf.files import PathLike, read_json, replacing
 
@@ -29,13 +30,15 @@ _BEFORE, _AROUND = 12, 16
 def image_paths(image_dir: PathLike, names: Sequence[str]) -> list[str]:
     """Paths of the images `names` of an image folder; of a folder of shards, what `read_bytes` takes instead.
 
+    Images that are there under another spelling of their name are found (see `layouts.ImageFolder`).
+
     Raises:
         InputError: the index of the shards is damaged.
     """
-    paths = [os.path.join(image_dir, name) for name in names]
     index_path = os.path.join(image_dir, _INDEX)
     if not os.path.isfile(index_path):
-        return paths
+        return ImageFolder(image_dir).paths(names)
+    paths = [os.path.join(image_dir, name) for name in names]
     index = read_json(index_path)
     places = []
     for name, path in zip(names, paths, strict=True):

@@ -61,6 +61,8 @@ class Report:
         sides: for each flip pair, statistics of how its left and right lie (see `sides.pair_statistics`).
         findings: list of `Finding`.
         table: the `Table` that was checked.
+        omissions: what is left out, read in another way or assumed, as the other commands say it.
+        paths: M paths of the images, or their places in shards; none where they were not looked for.
     """
 
     path: str
@@ -68,6 +70,8 @@ class Report:
     sides: list[dict[str, Any]]
     findings: list[Finding]
     table: Table
+    omissions: list[str] = dataclasses.field(default_factory=list)
+    paths: list[str] = dataclasses.field(default_factory=list)
 
     @property
     def exit_code(self) -> int:
@@ -85,12 +89,15 @@ class Report:
             "counts": self.counts,
             "exit_code": self.exit_code,
             "findings": findings,
+            "omissions": [printable(sentence, 1000) for sentence in self.omissions],
             "sides": self.sides,
         }
 
     def as_text(self) -> str:
         """Several lines for a terminal."""
         lines = [printable(self.path), ", ".join(f"{count} {name}" for name, count in self.counts.items()), ""]
+        if self.omissions:
+            lines[2:] = [*(printable(sentence, 1000) for sentence in self.omissions), ""]
         if self.findings:
             lines.append(f"{'severity':9} {'count':>8} {'share':>7}  finding")
         for finding in self.findings:
@@ -119,9 +126,11 @@ def worst_first(findings: Iterable[Finding]) -> list[Finding]:
     return sorted(findings, key=lambda finding: (SEVERITIES.index(finding.severity), -finding.share))
 
 
-def printable(value: object) -> str:
-    """A value of a JSON file as short text in one line that every terminal takes."""
-    return value if isinstance(value, str) and len(value) <= 200 and value.isprintable() else _escaped(shown(value))
+def printable(value: object, length: int = 200) -> str:
+    """A value of a JSON file as text in one line of at most `length` characters that every terminal takes."""
+    if isinstance(value, str) and len(value) <= length and value.isprintable():
+        return value
+    return _escaped(shown(value))
 
 
 def example_id(value: object) -> int | str:

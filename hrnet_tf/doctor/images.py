@@ -6,12 +6,13 @@ import numpy as np
 
 from hrnet_tf import progress
 from hrnet_tf.data.coco import find_image_dir
+from hrnet_tf.data.header import is_turned, read_header
+from hrnet_tf.data.layouts import SplitFiles
 from hrnet_tf.data.records import read_image
+from hrnet_tf.data.shards import file_of, image_paths
 from hrnet_tf.doctor.findings import Finding
-from hrnet_tf.doctor.header import read_header
 from hrnet_tf.doctor.table import Table
 from hrnet_tf.errors import InputError
-from hrnet_tf.files import PathLike
 
 # Rarer than this, EXIF orientations that may or may not matter are worth a note only.
 _MANY_EXIF = 0.01
@@ -20,35 +21,42 @@ MAX_DECODED = 1000
 
 
 def check_files(
-    table: Table, data_dir: PathLike, split: str, decode_all: bool = False
-) -> tuple[list[Finding], str | None]:
+    table: Table, files: SplitFiles, decode_all: bool = False
+) -> tuple[list[Finding], str | None, list[str]]:
     """Files of the images that have people: absent, unreadable, of another size than recorded, turned by EXIF.
 
     Damage inside a file shows only when it is decoded: `MAX_DECODED` images are, and all those whose
     header or end is not as it should be. `decode_all` decodes every one.
 
     Returns:
-        list of findings, and the folder of the images, None where there is none.
+        list of findings, the folder of the images, None where there is none, and M paths of the images or their places
+        in shards.
     """
+    named = np.flatnonzero(table.listed)
+    names = [table.images[i]["file_name"] for i in named]
     try:
-        folder = find_image_dir(data_dir, split)
+        folder = find_image_dir(files, names)
+        found = image_paths(folder, names)
     except InputError as error:
         advice = "put the images there; --nocheck_images checks the annotations alone"
-        return [Finding("no_image_folder", "error", str(error), advice, 1, 1)], None
-    used = [i for i in np.unique(table.image_index).tolist() if i >= 0 and np.isfinite(table.sizes[i, 0])]
+        return [Finding("no_image_folder", "error", str(error), advice, 1, 1)], None, []
+    paths = [""] * len(table.images)
+    for i, path in zip(named, found, strict=True):
+        paths[i] = path
+    used = [i for i in np.unique(table.image_index).tolist() if i >= 0]
     chosen = set(used if decode_all else used[:: max(1, -(-len(used) // MAX_DECODED))])
     kinds = ("absent", "unreadable", "damaged", "depth", "turned", "size", "exif")
     groups: dict[str, list[int]] = {kind: [] for kind in kinds}
     for i in progress.track(used, "reading", "images"):
-        group = _examine(os.path.join(folder, table.images[i]["file_name"]), table.sizes[i], i in chosen)
+        group = _examine(paths[i], table.sizes[i], i in chosen)
         if group:
             groups[group].append(i)
-    return _findings(table, groups, len(used)), folder
+    return _findings(table, groups, len(used)), folder, paths
 
 
 def _examine(path, recorded, decode):
     """Which group of findings an image file belongs to, None where nothing is wrong with it."""
-    if not os.path.isfile(path):
+    if not os.path.isfile(file_of(path)):
         return "absent"
     header = read_header(path)
     stored, orientation = (header.size, header.orientation) if header else (None, 1)
@@ -60,8 +68,7 @@ def _examine(path, recorded, decode):
             return "unreadable"
         stored = width, height
     if tuple(recorded) != stored:
-        # EXIF orientations 5 to 8 exchange width and height.
-        return "turned" if orientation >= 5 and tuple(recorded) == stored[::-1] else "size"
+        return "turned" if header and is_turned(header, recorded) else "size"
     if notes:
         return "damaged" if "damaged" in notes[0].removeprefix(f"image {path}") else "depth"
     return "exif" if orientation != 1 else None

@@ -5,6 +5,7 @@ Shapes: N people, K keypoints.
 
 import numpy as np
 
+from hrnet_tf.data.omissions import FEW
 from hrnet_tf.doctor.findings import MAJORITY, Finding
 from hrnet_tf.doctor.table import Table
 
@@ -22,32 +23,32 @@ def check_areas(table: Table) -> list[Finding]:
     """The areas that COCO's evaluation scales distances with."""
     if not len(table):
         return []
-    given = np.array(["area" in person for person in table.people], bool)
+    given = np.array([person.get("area") is not None for person in table.people], bool)
     posed = np.any(table.labelled, axis=1)
     box_area = table.boxes[:, 2] * table.boxes[:, 3]
-    usable = posed & (table.area > 0) & (box_area > 0) & ~table.crowd
+    usable = table.used & (box_area > 0)
     tiny = usable & (table.area < _MIN_FILLED * box_area)
     huge = usable & (table.area > 1.1 * box_area + 1)
     return [
         *table.of_people(
             "area_missing",
             ~given,
-            "no area: pycocotools by itself fails; this package takes width x height of the box",
+            "no area: pycocotools by itself fails; this package takes width x height of the box, everywhere",
             "write the segment's area, or about half of width x height, as COCO's are",
             "warning",
         ),
         *table.of_people(
             "area_malformed",
             given & np.isnan(table.area),
-            "the area is no finite number: training and evaluation refuse the file",
+            "the area is no finite number: width x height of the box is taken, everywhere",
             "write the segment's area in square pixels, or about half of the box's",
-            "error",
+            "warning",
         ),
         *table.of_people(
             "area_zero",
-            posed & (table.area <= 0),
-            "the area is 0 or less: these people are left out of training, no prediction can match them (AP 0), "
-            "and where all are, APm and APl are -1",
+            posed & (table.areas <= 0),
+            "the area, or where none is written that of the box, is 0 or less: these people are left out of training "
+            "and of evaluation",
             "write the segment's area in square pixels, or about half of the box's",
             among=posed,
         ),
@@ -91,6 +92,7 @@ def check_boxes(table: Table) -> list[Finding]:
     x, y, w, h = table.boxes.T
     width, height = table.person_sizes.T
     finite = np.isfinite(table.boxes[:, 0])
+    severity_of = _severity_of(table)
     placed = finite & np.isfinite(width)
     degenerate = finite & ((w <= 1) | (h <= 1))
     outside = placed & ~degenerate & ((x >= width - 1) | (y >= height - 1) | (x + w <= 1) | (y + h <= 1))
@@ -99,10 +101,10 @@ def check_boxes(table: Table) -> list[Finding]:
     return [
         *table.of_people(
             "box_malformed",
-            ~finite,
-            "the box is missing or not 4 finite numbers: training refuses the file",
+            ~finite & ~table.crowd,
+            "the box is missing or not 4 finite numbers: left out, and where many are malformed the file is refused",
             "write bbox as [x, y, width, height] in pixels, or remove the annotation",
-            "error",
+            severity_of("box"),
         ),
         *table.of_people(
             "box_degenerate",
@@ -136,8 +138,10 @@ def check_keypoints(table: Table) -> list[Finding]:
     points, visibility = table.keypoints[..., :2], table.keypoints[..., 2]
     finite = np.isfinite(table.keypoints[:, 0, 0])
     lengths = [_length(person.get("keypoints")) for person in table.people]
-    other_count = np.array([length not in (None, 3 * table.skeleton.num_keypoints) for length in lengths], bool)
-    missing = np.array([length is None for length in lengths], bool)
+    other_count = np.array([bool(length) and length != 3 * table.skeleton.num_keypoints for length in lengths], bool)
+    missing = np.array([not person.get("keypoints") for person in table.people], bool)
+    other_count &= ~table.crowd
+    severity_of = _severity_of(table)
     at_origin = (table.labelled & (points == 0).all(axis=-1)).any(axis=1)
     strange = finite & ~np.isin(visibility, (0, 1, 2)).all(axis=1)
     hidden = finite & ~table.labelled.any(axis=1) & (points != 0).any(axis=(1, 2))
@@ -145,24 +149,23 @@ def check_keypoints(table: Table) -> list[Finding]:
         *table.of_people(
             "keypoints_missing",
             missing & ~table.crowd,
-            "no list of keypoints: training refuses the file",
+            "no list of keypoints: left out of training, ignored in evaluation",
             f"write 3 numbers for each of {table.skeleton.num_keypoints} keypoints, zeros where nothing is labelled",
-            "error",
         ),
         *table.of_people(
             "keypoints_count",
             other_count,
             f"not 3 numbers (x, y, visibility) for each of the category's {table.skeleton.num_keypoints} keypoints: "
-            "training refuses the file",
+            "left out, and where many are malformed the file is refused",
             "write all keypoints in the order of the category, zeros where one is not labelled",
-            "error",
+            severity_of("keypoints"),
         ),
         *table.of_people(
             "keypoints_malformed",
-            ~finite & ~other_count & ~missing,
-            "keypoints are not finite numbers: training refuses the file",
+            ~finite & ~other_count & ~missing & ~table.crowd,
+            "keypoints are not finite numbers: left out, and where many are malformed the file is refused",
             "write zeros where a keypoint is not labelled",
-            "error",
+            severity_of("keypoints"),
         ),
         *table.of_people(
             "visibility_values",
@@ -202,24 +205,26 @@ def _check_num_keypoints(table, finite):
         *table.of_people(
             "num_keypoints_zero",
             ignored,
-            "num_keypoints is 0, but keypoints are labelled: evaluation ignores these people (all of them: AP -1)",
+            "num_keypoints is 0, but keypoints are labelled: pycocotools by itself ignores these people, this package "
+            "counts the keypoints",
             "write the number of keypoints with visibility above 0",
+            "info",
             among=labelled > 0,
         ),
         *table.of_people(
             "num_keypoints_differs",
             finite & given & ~ignored & (count != labelled),
-            "num_keypoints is not the number of labelled keypoints; evaluation only asks whether it is 0",
+            "num_keypoints is not the number of labelled keypoints, which this package counts itself",
             "write the number of keypoints with visibility above 0",
-            "warning",
+            "info",
             among=finite,
         ),
         *table.of_people(
             "num_keypoints_malformed",
             malformed,
-            "num_keypoints is no integer: evaluation may refuse the file",
+            "num_keypoints is no integer: this package counts the keypoints itself",
             "write the number of keypoints with visibility above 0",
-            "error",
+            "info",
         ),
     ]
 
@@ -252,7 +257,7 @@ def check_doubtful(table: Table) -> list[Finding]:
         ),
         *table.of_people(
             "without_keypoints",
-            ~posed & np.isfinite(table.keypoints[:, 0, 0]),
+            table.reasons == "unlabelled",
             "no keypoint is labelled: left out of training, ignored in evaluation",
             "nothing, if they cannot be labelled",
             "info",
@@ -260,21 +265,13 @@ def check_doubtful(table: Table) -> list[Finding]:
     ]
 
 
-def check_anybody(table: Table) -> list[Finding]:
-    """Whether anyone is left to train on."""
-    if table.skeleton is None or trainable(table).any():
-        return []
-    message = "nobody can be trained on: training refuses the file or learns nothing, and AP is -1"
-    advice = "see the other findings; a file of boxes only (instances_*.json) has no keypoints"
-    return [Finding("nobody_usable", "error", message, advice, max(1, len(table)), max(1, len(table)))]
+def _severity_of(table):
+    """A function from "box" or "keypoints" to the severity of these being malformed: an error where that is refused."""
 
+    def severity(reason):
+        return "error" if (table.reasons == reason).sum() > FEW * len(table) else "warning"
 
-def trainable(table: Table) -> np.ndarray:
-    """[N] bool: who training takes."""
-    width, height = table.person_sizes.T
-    x, y, w, h = table.boxes.T
-    inside = (w > 1) & (h > 1) & (x < width - 1) & (y < height - 1)
-    return inside & table.labelled.any(axis=1) & ~table.crowd & ~(table.area <= 0)
+    return severity
 
 
 def _length(values):

@@ -8,56 +8,67 @@ import numpy as np
 
 from hrnet_tf import geometry, visualize
 from hrnet_tf.data.records import read_image
+from hrnet_tf.data.shards import file_of
 from hrnet_tf.doctor.findings import Report
 from hrnet_tf.errors import InputError
-from hrnet_tf.files import PathLike
 
 MAX_PEOPLE = 12
 _COLUMNS, _CELL = 4, (280, 280)
 _BOX_COLOR = (255, 60, 60)
+# Images that cannot be read are gone past, up to so many people.
+_MAX_ATTEMPTS = 200
 # Surroundings shown on each side of box and keypoints, as a share of their extent.
 _SURROUNDINGS = 0.15
 
 
-def draw_worst(report: Report, image_dir: PathLike) -> np.ndarray | None:
-    """Draws up to 12 people of the worst findings, taking turns: box red, left orange, right blue.
+def draw_worst(report: Report) -> np.ndarray | None:
+    """Draws up to 12 people of the worst findings, taking turns, then a sample of the others: box red, left orange,
+    right blue.
+
+    People whose image cannot be read are left out.
 
     Args:
-        report: a `Report`.
-        image_dir: folder of the images; people whose image cannot be read are left out.
+        report: of `check_split`, which knows where the images are.
 
     Returns:
         [H,W,3] uint8, or None where there is nobody to draw.
     """
     pictures: list[np.ndarray] = []
     titles: list[str] = []
-    for finding, row in _turns(report.findings):
-        if len(pictures) == MAX_PEOPLE:
+    attempts = 0
+    for code, row in _turns(report):
+        attempts += 1
+        if len(pictures) == MAX_PEOPLE or attempts > _MAX_ATTEMPTS:
             break
         try:
-            pictures.append(_draw(report.table, row, image_dir))
+            pictures.append(_draw(report, row))
         except InputError:
             continue
-        titles.append(f"{finding.code}, annotation {report.table.people_example(row)['annotation']}")
+        titles.append(f"{code}, annotation {report.table.people_example(row)['annotation']}")
     return visualize.contact_sheet(pictures, _COLUMNS, _CELL, titles) if pictures else None
 
 
-def _turns(findings):
-    """(finding, person) one of each finding in turn, nobody twice; notes only where nothing is worse."""
-    serious = [finding for finding in findings if finding.severity != "info"] or findings
+def _turns(report):
+    """(title, person) one of each finding in turn, nobody twice; notes, then a sample, only where nothing is worse."""
+    named = [finding for finding in report.findings if finding.rows]
+    serious = [finding for finding in named if finding.severity != "info"] or named
     drawn = set()
-    for group in itertools.zip_longest(*([(finding, row) for row in finding.rows] for finding in serious)):
+    for group in itertools.zip_longest(*([(finding.code, row) for row in finding.rows] for finding in serious)):
         for turn in group:
             if turn is not None and turn[1] not in drawn:
                 drawn.add(turn[1])
                 yield turn
+    if not drawn:
+        rows = np.flatnonzero(report.table.used if report.table.used.any() else report.table.image_index >= 0)
+        for row in rows[:: max(1, len(rows) // MAX_PEOPLE)].tolist():
+            yield "sample", row
 
 
-def _draw(table, row, image_dir):
+def _draw(report, row):
     """One person, cut out of the image with some surroundings; what is beyond the image is black."""
-    name = table.images[table.image_index[row]].get("file_name") if table.image_index[row] >= 0 else None
-    path = os.path.join(image_dir, name) if isinstance(name, str) else ""
-    if not os.path.isfile(path):  # also of names that no file can have
+    table, index = report.table, report.table.image_index[row]
+    path = report.paths[index] if index >= 0 and report.paths else ""
+    if not os.path.isfile(file_of(path)):
         raise InputError("the person's image is not known or absent")
     image = read_image(path)
     low, high = _window(table, row, image.shape[:2])

@@ -51,7 +51,13 @@ def _check_outside(table, posed):
     points, labelled = table.keypoints[..., :2], table.labelled & posed[:, None]
     out_of_box = labelled & ~_inside_boxes(points, table.boxes)
     out_of_image = labelled & ~_inside_images(points, table.person_sizes)
-    findings = []
+    findings = table.of_people(
+        "box_without_keypoints",
+        posed & ~(labelled & ~out_of_box).any(axis=1),
+        "people have no labelled keypoint in their box (widened by a tenth): the box is somebody else's or misplaced",
+        "correct the box, or the keypoints",
+        among=posed,
+    )
     for code, outside, of, advice in (
         ("keypoints_outside_box", out_of_box, "box (widened by a tenth)", "see whether they belong together"),
         ("keypoints_outside_image", out_of_image, "image", "see whether images were resized after the annotation"),

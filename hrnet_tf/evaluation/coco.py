@@ -11,10 +11,10 @@ from numpy.typing import ArrayLike
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from hrnet_tf import skeletons
-from hrnet_tf.errors import InputError, shown
+from hrnet_tf.data.annotations import make_table
+from hrnet_tf.errors import InputError, listed
 from hrnet_tf.evaluation.similarity import REFERENCE_SUPPRESSION, SUPPRESSIONS, Suppression, checked_sigmas, rescore
-from hrnet_tf.files import MAX_AREA, PathLike, json_numbers, read_json, replacing
+from hrnet_tf.files import PathLike, read_json, replacing
 
 # The ten numbers, in pycocotools' order.
 STATISTICS = ("AP", "AP50", "AP75", "APm", "APl", "AR", "AR50", "AR75", "ARm", "ARl")
@@ -29,11 +29,13 @@ def evaluate_coco(
     sigmas: ArrayLike | None = None,
     results_file: PathLike | None = None,
     suppression: Suppression = REFERENCE_SUPPRESSION,
+    category_ids: ArrayLike | None = None,
 ) -> dict[str, float]:
     """Average precision and recall of predicted people, as the reference implementation computes them.
 
     Every image of the annotation file is evaluated: one without predictions counts as missed. The
-    keypoint set is that of the first category that has keypoints, so custom sets need no code.
+    keypoint set is the first that has annotations, of all categories with its names, so custom sets need no code.
+    Who counts is who is trained on (`data.annotations`); the others are ignored, as COCO's without keypoints are.
 
     Args:
         annotation_file: path of a COCO-format keypoint annotation file, or the dict loaded from one.
@@ -44,30 +46,32 @@ def evaluate_coco(
         sigmas: K OKS tolerances; those of the annotation file's category by default.
         results_file: where to write the people evaluated, in COCO's results format.
         suppression: a `Suppression`.
+        category_ids: [N] category of each person in `results_file`; that of the keypoint set by default.
 
     Returns:
         dict of ten floats by the names in `STATISTICS`; -1 where no annotated person has the size.
 
     Raises:
-        InputError: the annotation file cannot be used or holds nobody with keypoints, lengths
+        InputError: the annotation file cannot be used or nobody in it counts, lengths
             differ, an image is not in the file, a number is not finite, an area is negative, or
             `results_file` cannot be written.
 
     Source: leoxiaobin/deep-high-resolution-net.pytorch, lib/dataset/coco.py; pycocotools
     """
-    annotations, source = _load_annotations(annotation_file)
-    category = skeletons.keypoint_category(annotations["categories"], source)
-    skeleton = skeletons.skeleton_from_category(category, source)
+    table = _read(annotation_file)
+    category, skeleton = table.keypoint_set()
     sigmas = checked_sigmas(skeleton.oks_sigmas if sigmas is None else sigmas, skeleton.num_keypoints)
-    ground_truth = _ground_truth(annotations, category, skeleton.num_keypoints, source)
     image_ids, keypoints, box_scores, areas = _checked_predictions(
         image_ids, keypoints, box_scores, areas, skeleton.num_keypoints
     )
-    _check_images(image_ids, annotations, source)
-    results = keypoint_results(image_ids, keypoints, box_scores, areas, category["id"], sigmas, suppression)
+    _check_images(image_ids, table)
+    categories = category["id"] if category_ids is None else category_ids
+    results = keypoint_results(image_ids, keypoints, box_scores, areas, categories, sigmas, suppression)
     if results_file is not None:
         save_results(results_file, results)
-    return _statistics(ground_truth, results, sigmas)
+    for result in results:  # written with their own, evaluated as one set
+        result["category_id"] = category["id"]
+    return _statistics(_ground_truth(table, category), results, sigmas)
 
 
 def save_results(path: PathLike, results: list[dict[str, Any]]) -> None:
@@ -81,7 +85,7 @@ def keypoint_results(
     keypoints: ArrayLike,
     box_scores: ArrayLike,
     areas: ArrayLike,
-    category_id: int = 1,
+    category_id: ArrayLike = 1,
     sigmas: ArrayLike | None = None,
     suppression: Suppression = REFERENCE_SUPPRESSION,
 ) -> list[dict[str, Any]]:
@@ -89,7 +93,7 @@ def keypoint_results(
 
     Args:
         image_ids, keypoints, box_scores, areas, suppression: as for `evaluate_coco`.
-        category_id: the category to give all of them; COCO's person by default.
+        category_id: the category to give all of them, or [N] of each; COCO's person by default.
         sigmas: K OKS tolerances; COCO's by default.
 
     Returns:
@@ -105,10 +109,11 @@ def keypoint_results(
         best = nms(keypoints[members], scores[members], areas[members], suppression.oks_threshold, sigmas)
         kept.extend(members[best].tolist())
     flat_keypoints = keypoints.reshape(len(keypoints), 3 * keypoints.shape[1])
-    columns = (image_ids[kept].tolist(), flat_keypoints[kept].tolist(), scores[kept].tolist())
+    categories = np.broadcast_to(np.asarray(category_id), len(keypoints))
+    columns = [column[kept].tolist() for column in (image_ids, categories, flat_keypoints, scores)]
     return [
-        {"image_id": image_id, "category_id": category_id, "keypoints": flat, "score": score}
-        for image_id, flat, score in zip(*columns, strict=True)
+        {"image_id": image_id, "category_id": category, "keypoints": flat, "score": score}
+        for image_id, category, flat, score in zip(*columns, strict=True)
     ]
 
 
@@ -135,77 +140,42 @@ def _statistics(ground_truth, results, sigmas):
     return dict(zip(STATISTICS, map(float, evaluation.stats), strict=True))
 
 
-def _load_annotations(annotation_file):
-    """The annotations as a dict, and what to call them in errors."""
+def _read(annotation_file):
+    """The `AnnotationTable` of a path or dict, which may do without file names."""
     if isinstance(annotation_file, dict):
-        annotations, source = annotation_file, "annotation_file"
+        content, source = annotation_file, "annotation_file"
     else:
-        source = f"annotation_file {os.fspath(annotation_file)}"
-        annotations = read_json(annotation_file)
-    names = ("images", "annotations", "categories")
-    missing = [name for name in names if not isinstance(annotations, dict) or name not in annotations]
-    if missing:
-        raise InputError(
-            f"{source}: must hold images, annotations and categories, as COCO's keypoint files do. "
-            f"Received: no {', '.join(missing)}"
-        )
-    for name in names:
-        if not isinstance(annotations[name], list) or not all(isinstance(item, dict) for item in annotations[name]):
-            raise InputError(f"{source}: {name} must be a list of objects. Received: {shown(annotations[name])}")
-    for image in annotations["images"]:
-        if not isinstance(image.get("id"), int):
-            raise InputError(f"{source}: an image must have an integer 'id'. Received: {shown(image)}")
-    return annotations, source
+        content, source = read_json(annotation_file), f"annotation_file {os.fspath(annotation_file)}"
+    images = content.get("images") if isinstance(content, dict) else None
+    named = isinstance(images, list) and any("file_name" in image for image in images if isinstance(image, dict))
+    return make_table(content, source, with_files=named)
 
 
-def _ground_truth(annotations, category, num_keypoints, source):
-    """The dataset pycocotools evaluates against: copies, since it writes into them.
+def _ground_truth(table, category):
+    """The dataset pycocotools evaluates against: of a table whoever has a box on a listed image.
 
-    Files of other tools leave out what COCO's have, so that is filled in: `iscrowd` 0, keypoints
-    none, `num_keypoints` the labelled ones.
+    People who are left out are ignored, as COCO's without keypoints are: predictions of them are neither right nor
+    wrong. pycocotools takes a matched id of 0 for no match, so ids of the file are not used.
     """
     people = []
-    for annotation in annotations["annotations"]:
-        if annotation.get("category_id") != category["id"]:
-            continue
-        name = f"{source}: annotation {shown(annotation.get('id'))}"
-        missing = [key for key in ("image_id", "bbox") if key not in annotation]
-        if missing:
-            raise InputError(f"{name} must have image_id and bbox. Received: no {', '.join(missing)}")
-        if not isinstance(annotation["image_id"], int):
-            raise InputError(f"{name} must have an integer image_id. Received: {shown(annotation['image_id'])}")
-        try:
-            person = _person(annotation, num_keypoints)
-        except ValueError as error:
-            raise InputError(
-                f"{name} is malformed: {error}. A bbox has 4 numbers, keypoints 3 numbers for each of {num_keypoints}"
-            ) from error
-        # pycocotools takes a matched id of 0 for no match, so ids of the file are not used.
-        people.append(person | {"id": len(people) + 1, "category_id": category["id"]})
-    if not any(person["num_keypoints"] and not person["iscrowd"] for person in people):
-        raise InputError(
-            f"{source}: must hold a person with labelled keypoints in category {category.get('name')!r}. "
-            f"Received: {len(people)} people, none with keypoints"
+    rows = np.flatnonzero((table.image_index >= 0) & np.isfinite(table.boxes).all(axis=1))
+    counts = (table.used | table.crowd) & np.isfinite(table.keypoints).all(axis=(1, 2))
+    keypoints = np.where(counts[:, None, None], table.keypoints, 0)
+    for row in rows.tolist():
+        people.append(
+            {
+                "id": len(people) + 1,
+                "image_id": int(table.image_ids[table.image_index[row]]),
+                "category_id": category["id"],
+                "bbox": table.boxes[row].tolist(),
+                "area": float(table.areas[row]),
+                "iscrowd": int(table.crowd[row]),
+                "keypoints": keypoints[row].ravel().tolist(),
+                "num_keypoints": int((keypoints[row, :, 2] > 0).sum()),
+            }
         )
-    return {"images": annotations["images"], "annotations": people, "categories": [category]}
-
-
-def _person(annotation, num_keypoints):
-    """The fields of an annotation that pycocotools reads; ValueError where one holds no usable numbers."""
-    box = json_numbers(annotation["bbox"], 4)
-    keypoints = annotation.get("keypoints") or [0] * (3 * num_keypoints)
-    visible = json_numbers(keypoints, 3 * num_keypoints)[2::3] > 0
-    # Of hand-made sets without segments; a segment's area is some half of its box's.
-    (area,) = json_numbers([annotation.get("area", box[2] * box[3])], 1, MAX_AREA)
-    (num_labelled,) = json_numbers([annotation.get("num_keypoints", visible.sum())], 1)
-    return {
-        "image_id": annotation["image_id"],
-        "bbox": annotation["bbox"],
-        "area": max(0.0, float(area)),
-        "keypoints": keypoints,
-        "num_keypoints": int(num_labelled),
-        "iscrowd": int(bool(annotation.get("iscrowd", 0))),
-    }
+    images = [{"id": image_id} for image_id in table.image_ids[table.listed].tolist()]
+    return {"images": images, "annotations": people, "categories": [category]}
 
 
 def _checked_predictions(image_ids, keypoints, box_scores, areas, num_keypoints):
@@ -231,8 +201,10 @@ def _checked_predictions(image_ids, keypoints, box_scores, areas, num_keypoints)
     return image_ids, *arrays.values()
 
 
-def _check_images(image_ids, annotations, source):
-    unknown = sorted(set(image_ids.tolist()) - {image["id"] for image in annotations["images"]})
+def _check_images(image_ids, table):
+    unknown = sorted(set(image_ids.tolist()) - set(table.image_ids[table.listed].tolist()))
     if unknown:
-        shown = ", ".join(map(str, unknown[:5])) + (", …" if len(unknown) > 5 else "")
-        raise InputError(f"image_ids must be in the images of {source}. Received: {len(unknown)} that are not: {shown}")
+        raise InputError(
+            f"image_ids must be in the images of {table.path}. Received: {len(unknown)} that are not: "
+            f"{listed(map(str, unknown), 60)}"
+        )

@@ -60,8 +60,8 @@ def evaluate_pckh(gt_mat_file: PathLike, keypoints_xy: ArrayLike) -> dict[str, f
     shape = (truth.shape[-1], len(_JOINTS), 2)
     if keypoints_xy.shape != shape:
         raise InputError(
-            f"keypoints_xy must have shape {shape}, for everybody in {os.fspath(gt_mat_file)}. "
-            f"Received: {keypoints_xy.shape}"
+            f"keypoints_xy must have shape {shape}, for the {shape[0]} people in {os.fspath(gt_mat_file)}. "
+            f"Received: {keypoints_xy.shape}. The file and the annotations must be of the same split"
         )
     if not np.isfinite(keypoints_xy).all():
         raise InputError("keypoints_xy must be finite. Received: NaN or infinity")

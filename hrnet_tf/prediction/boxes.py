@@ -4,18 +4,19 @@ Each source is called with a picture's file name and number, and gives boxes [N,
 picture) and their scores [N].
 """
 
-import os
-from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import Any
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import PurePosixPath
 
 import numpy as np
 
-from hrnet_tf.data.coco import check_image
-from hrnet_tf.errors import InputError, shown
-from hrnet_tf.files import PathLike, json_numbers, read_json
+from hrnet_tf.data.annotations import make_table
+from hrnet_tf.data.detections import Box, read_detections
+from hrnet_tf.data.omissions import Omission, whole_number
+from hrnet_tf.errors import InputError, listed
+from hrnet_tf.files import PathLike, read_json
 from hrnet_tf.prediction.predictor import checked_boxes
-from hrnet_tf.skeletons import Skeleton, keypoint_category, skeleton_from_category
+from hrnet_tf.skeletons import Skeleton
 
 # File name and number of a picture -> boxes and scores.
 BoxSource = Callable[[str | None, int | None], tuple[np.ndarray | None, np.ndarray]]
@@ -44,66 +45,113 @@ class GivenBoxes:
 
 
 class Detections:
-    """A detector's boxes of a COCO results file: of persons (category 1), of an area, with at least a given score.
+    """A detector's boxes of a COCO results file: of the keypoint set's categories, of an area, of at least a score.
 
-    A detection is of the picture whose file name it gives as `file_name`, else of the one whose
-    number is its `image_id`.
+    A detection is of the picture whose file name it gives as `file_name`, or as a text in `image_id`, else of the one
+    whose number is its `image_id`. Names may go without folders and without the ending.
+
+    Attributes:
+        category_id: the category to write results with.
+        omissions: what was left out or assumed in reading.
     """
 
-    def __init__(self, path: PathLike, threshold: float = 0.0):
-        """Raises InputError where the file is absent or malformed."""
-        content = read_json(path)
-        if not isinstance(content, list):
-            raise InputError(f"{path} must hold a list of detections. Received: a {type(content).__name__}")
+    def __init__(self, path: PathLike, threshold: float = 0.0, category_ids: Sequence[int] | None = None):
+        """Reads the boxes of the categories `category_ids` (COCO's person by default).
+
+        Raises:
+            InputError: the file is absent or malformed, or has no box of these categories.
+        """
+        found, self.omissions = read_detections(path, category_ids or (1,))
         self.path = path
-        self.rows: dict[str | int | None, list[tuple[float, ...]]] = {}  # [box, score] by file name or number
-        for number, detection in enumerate(content):
-            try:
-                if detection.get("category_id", 1) != 1:
-                    continue
-                box, (score,) = json_numbers(detection["bbox"], 4), json_numbers([detection["score"]], 1)
-                name = detection.get("file_name")
-                key = detection["image_id"] if name is None else os.path.basename(name)
-                if np.float32(box[2]) > 0 and np.float32(box[3]) > 0 and score >= threshold:
-                    self.rows.setdefault(key, []).append((*box, score))
-            except (KeyError, TypeError, ValueError, AttributeError) as error:
-                raise InputError(f"{path}: detection {number} is malformed. Received: {shown(detection)}") from error
+        categories = {box.category for box in found}
+        self.category_id = (category_ids or (1,))[0]
+        if category_ids is None and len(categories) == 1:
+            (self.category_id,) = categories
+        kept = [box for box in found if box.score >= threshold]
+        if len(kept) < len(found):
+            what = f"boxes that score less than {threshold:g}"
+            self.omissions.append(Omission("left out", what, len(found) - len(kept), len(found)))
+        self._numbered: dict[int, list[Box]] = {}
+        self._named: dict[str, dict[str, list[Box]]] = {}  # by name without folders and ending, then by whole name
+        for box in kept:
+            number = whole_number(box.image_id)
+            name = box.file_name if box.file_name is not None else box.image_id if number is None else None
+            if name is not None:
+                name = str(name).replace("\\", "/")
+                self._named.setdefault(PurePosixPath(name).stem, {}).setdefault(name, []).append(box)
+            elif number is not None:
+                self._numbered.setdefault(number, []).append(box)
+        self.count = len(kept)
 
     def __call__(self, name: str | None, number: int | None) -> tuple[np.ndarray, np.ndarray]:
         """Boxes [N,4] and scores [N] of the picture of this file name and number (None if it has none)."""
-        rows = np.array(self.rows.get(name, []) + self.rows.get(number, []), np.float32).reshape(-1, 5)
+        of_name = [] if name is None else self._of_name(name)
+        boxes = of_name + ([] if number is None else self._numbered.get(number, []))
+        rows = np.array([(*box.box, box.score) for box in boxes], np.float32).reshape(-1, 5)
         return rows[:, :4], rows[:, 4]
 
-    def check_match(self, numbers: Mapping[Path, int | None]) -> None:
-        """Raises InputError if no detection is of any of the files, {path: number or None}."""
-        if not any(len(self(path.name, number)[1]) for path, number in numbers.items()):
-            name = next(iter(numbers)).name
+    def _of_name(self, name):
+        """Boxes of the name that this one ends as, or that ends as this one; none where these are several."""
+        picture = PurePosixPath(name)
+        alike = self._named.get(picture.stem, {})
+        if name in alike:
+            return alike[name]
+        found = [boxes for other, boxes in alike.items() if _is_end(PurePosixPath(other), picture)]
+        return found[0] if len(found) == 1 else []
+
+    def check_match(self, numbers: Mapping[str, int | None]) -> None:
+        """Compares the detections with pictures, {name: number or None}; what is of none of them goes to `omissions`.
+
+        Raises:
+            InputError: no detection is of any of them.
+        """
+        matched = sum(len(self(name, number)[1]) for name, number in numbers.items())
+        names = [name for group in self._named.values() for name in group]
+        keys = listed([*map(str, self._numbered), *names], 80)
+        if not matched:
             raise InputError(
                 f"{self.path}: no person box is of these images, by 'file_name' or by 'image_id' (785 for "
-                f"000000000785.jpg, or as in the annotations). Received: files such as {name}, detections of "
-                f"{shown(list(self.rows)[:3])}"
+                f"000000000785.jpg, or as in the annotations). Received: files such as {next(iter(numbers))}, "
+                f"{self.count} detections of {keys or 'nothing'}"
             )
+        if matched < self.count:
+            what = "detections that are of none of these images"
+            self.omissions.append(Omission("left out", what, self.count - matched, self.count, f"detections of {keys}"))
 
 
-def read_annotations(path: PathLike) -> tuple[dict[str, int], Skeleton | None]:
-    """What a COCO-format file says about images and keypoints.
+def _is_end(path, other):
+    """Whether one of two paths of the same stem ends as the other; either may go without the name's ending."""
+    if path.suffix and other.suffix and path.name != other.name:
+        return False
+    return all(one == two for one, two in zip(path.parts[-2::-1], other.parts[-2::-1], strict=False))
 
-    Returns:
-        {file name: image id}, and the `Skeleton` of the first category with keypoints, or None.
+
+@dataclasses.dataclass(frozen=True)
+class AnnotatedImages:
+    """What an annotation file says about images and keypoints.
+
+    Attributes:
+        ids: {file name, with its folders: image id}.
+        skeleton: the keypoints of its set, None where no category lists keypoints.
+        category_ids: ids of the categories of the set, None where there is none.
+        omissions: what was left out, read in another way or assumed.
+    """
+
+    ids: dict[str, int]
+    skeleton: Skeleton | None
+    category_ids: tuple[int, ...] | None
+    omissions: list[Omission]
+
+
+def read_annotations(path: PathLike) -> AnnotatedImages:
+    """The images and keypoints of a COCO-format file, in which nobody needs to be annotated.
 
     Raises:
-        InputError: the file is absent or not in COCO's format.
+        InputError: the file is absent or not in COCO's format, or its keypoint set cannot be used.
     """
     content = read_json(path)
-    sections: list[Any] = (
-        [content.get(name, []) for name in ("images", "categories")] if isinstance(content, dict) else [None]
-    )
-    if not all(isinstance(part, list) and all(isinstance(item, dict) for item in part) for part in sections):
-        raise InputError(f"{path} is not in COCO format: it must hold lists 'images' and 'categories' of objects")
-    images, categories = sections
-    for image in images:
-        check_image(image, path)
-    skeleton = None
-    if any(category.get("keypoints") for category in categories):
-        skeleton = skeleton_from_category(keypoint_category(categories, path), path)
-    return {os.path.basename(image["file_name"]): image["id"] for image in images}, skeleton
+    table = make_table({"annotations": [], **content} if isinstance(content, dict) else content, str(path))
+    table.check_all_but("nobody", "category", "people")
+    ids = {table.images[i]["file_name"]: int(table.image_ids[i]) for i in np.flatnonzero(table.listed)}
+    said = [o for o in table.omissions if not o.what.startswith("people")]  # who is annotated does not matter here
+    return AnnotatedImages(ids, table.skeleton, table.category_ids or None, said)

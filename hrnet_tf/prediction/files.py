@@ -12,13 +12,14 @@ import itertools
 import json
 import os
 import tempfile
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path, PurePosixPath
 
 import cv2
 import numpy as np
 
 from hrnet_tf import progress
+from hrnet_tf.data.layouts import ImageFolder
 from hrnet_tf.errors import InputError
 from hrnet_tf.evaluation import rescore
 from hrnet_tf.files import PathLike, replacing
@@ -58,14 +59,14 @@ class Picture:
 
 
 def find_images(
-    path: PathLike, on_bad_image: Callable[[InputError], None], ids: dict[str, int] | None = None
+    path: PathLike, on_bad_image: Callable[[InputError], None], ids: Mapping[str, int] | None = None
 ) -> dict[Path, int | None]:
     """The image `path`, or the images in the folder `path` in order of their names; hidden files are not looked at.
 
     Args:
         path: of a file or folder.
         on_bad_image: called with the InputError of each file that is no image, or not among `ids`.
-        ids: {file name: id}, or None.
+        ids: {file name: id}, or None. Names may have folders: they are looked into.
 
     Returns:
         {path: number that stands for the image in detections}: its id, or without `ids` the number
@@ -78,23 +79,62 @@ def find_images(
     if not path.exists():
         raise InputError(f"{path} does not exist")
     files = sorted(entry for entry in path.iterdir() if not entry.name.startswith(".")) if path.is_dir() else [path]
+    known = _known(path, files, ids)
     numbers = {}
-    for file in files:
+    for file in dict.fromkeys([*files, *known]):
         if file.is_dir():
             continue
         try:
-            if ids is not None and file.name not in ids:
-                raise InputError(f"{file} is not in the annotations")
+            if ids is not None and file not in known:
+                several = sum(PurePosixPath(name).name == file.name for name in ids) > 1
+                why = "is one of several in the annotations with its name" if several else "is not in the annotations"
+                raise InputError(f"{file} {why}")
             if not cv2.haveImageReader(str(file)):  # looks at the first bytes only
                 load_image(file)  # says why
         except InputError as error:
             on_bad_image(error)
             continue
         number = int(file.stem) if file.stem.isdecimal() else None
-        numbers[file] = number if ids is None else ids[file.name]
+        numbers[file] = number if ids is None else known[file]
     if not numbers:
         raise InputError(f"{path}: no image can be read there")
     return numbers
+
+
+def _known(path, files, ids):
+    """{path: id} of the files that `ids` names: with their folders, under `path` or as `path` goes on, else by name."""
+    if not ids:
+        return {}
+    found = {}
+    if path.is_dir():
+        there = ImageFolder(path).paths(list(ids))
+        pairs = zip(there, ids.values(), strict=True)
+        found = {Path(file): number for file, number in pairs if os.path.isfile(file)}
+    by_name: dict[str, list[str]] = {}
+    for name in ids:
+        by_name.setdefault(PurePosixPath(name.replace("\\", "/")).name, []).append(name)
+    taken = set(found.values())
+    for file in files:
+        names = by_name.get(file.name, [])
+        if file in found:
+            continue
+        ending = [name for name in names if file.absolute().as_posix().endswith("/" + name)]
+        chosen = ending if ending else names
+        if len(chosen) == 1 and ids[chosen[0]] not in taken:
+            found[file] = ids[chosen[0]]
+    return found
+
+
+def root_of(paths: Iterable[Path]) -> Path:
+    """The folder that all of these files are in, in it or in folders of it."""
+    return Path(os.path.commonpath([path.parent for path in paths]))
+
+
+def picture_names(paths: Iterable[Path]) -> list[str]:
+    """What to call image files: their names, with folders where they are in several."""
+    paths = list(paths)
+    root = root_of(paths)
+    return [path.relative_to(root).as_posix() for path in paths]
 
 
 def result_ids(numbers: dict[Path, int | None]) -> dict[Path, int]:
@@ -112,16 +152,18 @@ def predict_images(
     boxes_of: BoxSource,
     on_bad_image: Callable[[InputError], None],
     score_threshold: float = 0.2,
+    category_id: int = 1,
 ) -> tuple[int, int]:
     """Predicts people in image files and writes annotated copies, `predictions.json` and `predictions.csv`.
 
     Args:
         predictor: a `PosePredictor`.
-        numbers: images of one folder, as `find_images` gives them.
+        numbers: images of one folder and folders in it, as `find_images` gives them.
         out_dir: another folder, made if there is none.
         boxes_of: one of `prediction.boxes`.
         on_bad_image: called with the InputError of an image that cannot be read.
         score_threshold: keypoints scored at or below it are not drawn; the results have them.
+        category_id: what the results are written with.
 
     Returns:
         the numbers of images and of people predicted.
@@ -131,21 +173,28 @@ def predict_images(
     """
     ids = result_ids(numbers)
 
+    root, names = root_of(numbers), picture_names(numbers)
+
     def pictures():
-        for path, number in numbers.items():
+        for name, (path, number) in zip(names, numbers.items(), strict=True):
             try:
                 image = load_image(path)
             except InputError as error:
                 on_bad_image(error)
                 continue
-            yield Picture(path.name, image, ids[path], *boxes_of(path.name, number))
+            yield Picture(name, image, ids[path], *boxes_of(name, number))
 
     def draw(picture, keypoints):
         drawn = annotated(picture, keypoints, predictor.skeleton, score_threshold)
-        write_image(Path(out_dir, copy_name(picture.name)), drawn)
+        copy = Path(out_dir, copy_name(picture.name))
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        write_image(copy, drawn)
 
-    with _staging_folder(out_dir, next(iter(numbers)).parent) as staging:
-        done = _predict(predictor, pictures(), draw, staging, len(numbers))
+    originals = {os.path.realpath(path) for path in numbers}
+    if any(os.path.realpath(Path(out_dir, copy_name(name))) in originals for name in names):
+        raise InputError(f"annotated copies would replace the originals: give another folder than {out_dir}")
+    with _staging_folder(out_dir, root) as staging:
+        done = _predict(predictor, pictures(), draw, staging, len(numbers), category_id)
         if not done[0]:
             raise InputError("none of the images can be read")
         _move_all(staging, out_dir)
@@ -153,7 +202,12 @@ def predict_images(
 
 
 def predict_video(
-    predictor: PosePredictor, path: PathLike, out_dir: PathLike, boxes_of: BoxSource, score_threshold: float = 0.2
+    predictor: PosePredictor,
+    path: PathLike,
+    out_dir: PathLike,
+    boxes_of: BoxSource,
+    score_threshold: float = 0.2,
+    category_id: int = 1,
 ) -> tuple[int, int, int]:
     """Predicts people in a video's frames and writes an annotated copy (`.mp4`) beside the two files of results.
 
@@ -161,7 +215,7 @@ def predict_video(
 
     Args:
         path: of the video.
-        predictor, out_dir, boxes_of, score_threshold: as for `predict_images`.
+        predictor, out_dir, boxes_of, score_threshold, category_id: as for `predict_images`.
 
     Returns:
         the numbers of frames and of people predicted, and the number of frames that the file announces.
@@ -177,9 +231,14 @@ def predict_video(
                 write(annotated(picture, keypoints, predictor.skeleton, score_threshold))
 
             pictures = (Picture(path.name, image, i, *boxes_of(None, i), i) for i, image in enumerate(frames))
-            done = _predict(predictor, pictures, draw, staging, announced or None)
+            done = _predict(predictor, pictures, draw, staging, announced or None, category_id)
         if not done[0]:
             raise InputError(f"cannot decode video {path}: no frame of it")
+        if not done[1]:
+            raise InputError(
+                f"{path}: nobody to predict in its {done[0]} frames: no detection is of one of them. Wanted: "
+                f"detections whose image_id is a frame's number, from 0 to {done[0] - 1}"
+            )
         _move_all(staging, out_dir)
     return *done, announced
 
@@ -195,7 +254,7 @@ def copy_name(name: str) -> str:
     return name if cv2.haveImageWriter(name) else f"{name}.png"
 
 
-def _predict(predictor, pictures, draw, folder, total):
+def _predict(predictor, pictures, draw, folder, total, category_id):
     """Predicts `pictures` in turn, calls `draw(picture, keypoints)` and writes the results into `folder`.
 
     `total` is how many pictures there are, None where that is unknown.
@@ -205,7 +264,7 @@ def _predict(predictor, pictures, draw, folder, total):
     """
     num_pictures = num_people = 0
     with (
-        _results_writer(folder, predictor.skeleton) as add,
+        _results_writer(folder, predictor.skeleton, category_id) as add,
         progress.bar("predicting", total, "pictures") as shown,
     ):
         for group in _groups(pictures, predictor.batch_size):
@@ -235,7 +294,7 @@ def _groups(pictures, num_people):
 
 
 @contextlib.contextmanager
-def _results_writer(folder, skeleton):
+def _results_writer(folder, skeleton, category_id):
     """Yields a function (picture, keypoints [N,K,3]) that adds to both files of results in `folder`."""
     with (
         open(Path(folder, JSON_NAME), "w", encoding="utf-8") as json_file,
@@ -251,7 +310,8 @@ def _results_writer(folder, skeleton):
             frame = {} if picture.frame is None else {"frame": picture.frame}
             for person, (points, score) in enumerate(zip(keypoints, scores, strict=True)):
                 rounded = np.round(points.astype(np.float64), _DECIMALS).tolist()
-                result = {"image_id": picture.image_id, "category_id": 1, "keypoints": [*itertools.chain(*rounded)]}
+                result = {"image_id": picture.image_id, "category_id": category_id}
+                result |= {"keypoints": [*itertools.chain(*rounded)]}
                 result |= {"score": round(float(score), _DECIMALS), "file_name": picture.name, **frame}
                 json_file.write(separator + json.dumps(result))
                 separator = ",\n"

@@ -1,0 +1,405 @@
+"""One reading of COCO-format annotations, which training, evaluation and the doctor share.
+
+However broken a file is, it becomes a table: what cannot be used is NaN or left out. `AnnotationTable.omissions` say
+what was left out, read in another way or assumed, and `problems` why the file is refused, if it is.
+
+Shapes: M images, N annotations of the keypoint set ("people"), K keypoints.
+"""
+
+import contextlib
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from hrnet_tf.data.keypoint_sets import find_set
+from hrnet_tf.data.omissions import FEW, Omission, short, whole_number
+from hrnet_tf.errors import InputError
+from hrnet_tf.files import MAX_AREA, MAX_COORDINATE, PathLike, json_numbers, read_json
+from hrnet_tf.skeletons import Skeleton
+
+# So many predictions of an image count in COCO's evaluation.
+MAX_EVALUATED = 20
+# Rows that are read at once: one by one, 150,000 would take several seconds.
+_BLOCK = 1000
+_CROWD_WORDS = {"0": False, "false": False, "no": False, "": False, "0.0": False, "none": False, "null": False}
+
+_PIXELS = "Write bbox as [x, y, width, height], in pixels"
+# Why people are left out: what to call them, and what to do where that is everybody.
+REASONS = {
+    "crowd": ("crowds (iscrowd)", "Set iscrowd to 0 for single people"),
+    "image": (
+        "people of images that are not listed",
+        "List their images under 'images', with the ids that image_id has",
+    ),
+    "no_keypoints": ("people without keypoints", "Use a keypoint annotation file (person_keypoints_*.json)"),
+    "keypoints": ("people with malformed keypoints", "Write x, y, visibility for every keypoint of the category"),
+    "unlabelled": ("people without a labelled keypoint", "Write visibility 1 or 2 for labelled keypoints"),
+    "no_box": ("people without a box", "Write bbox as [x, y, width, height], around the keypoints"),
+    "box": ("people with a malformed box", _PIXELS),
+    "outside": ("people with a box that is empty or outside its image", _PIXELS),
+    "area": ("people with an area of 0", "Write areas above 0, or none and boxes that have a width and a height"),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class AnnotationTable:
+    """A parsed annotation file and its people as arrays.
+
+    Attributes:
+        path: what to call the file.
+        images: M dicts of the file.
+        image_ids: [M] int64, 0 where `listed` is False.
+        sizes: [M,2] float64 (width, height), NaN where the entry of the image cannot be used.
+        listed: [M] bool, images that count: not those that cannot be used and not repeated entries.
+        annotations: all dicts of the file.
+        num_foreign: entries of its lists that are no objects.
+        category: the first category of the keypoint set, None where there is none.
+        category_ids: ids of all categories of the set.
+        skeleton: its `Skeleton`, None where it has none that can be used.
+        people: N dicts, the annotations of these categories.
+        person_categories: [N] int64.
+        image_index: [N] into `images`, -1 where the image is not listed.
+        boxes: [N,4] float64 xywh as written.
+        clipped: [N,4] float64, the boxes' parts inside their images, as the reference clips them.
+        area: [N] float64 as written, NaN where it is no number.
+        areas: [N] float64, those that count: of the box where none is written.
+        crowd: [N] bool.
+        keypoints: [N,K,3] float64 x, y, visibility.
+        labelled: [N,K] bool, visibility above 0.
+        reasons: [N] of `REASONS`, why somebody is left out; "" for those who count.
+        omissions: what was left out, read in another way or assumed.
+        problems: why the file is refused, a line by kind: "entries" and "images" that are malformed, no "category"
+            with keypoints, a "set" that cannot be used, "people" that are malformed, "nobody" left.
+    """
+
+    path: str
+    images: list[dict[str, Any]]
+    image_ids: np.ndarray
+    sizes: np.ndarray
+    listed: np.ndarray
+    annotations: list[dict[str, Any]]
+    num_foreign: int
+    category: dict[str, Any] | None
+    category_ids: tuple[int, ...]
+    skeleton: Skeleton | None
+    people: list[dict[str, Any]]
+    person_categories: np.ndarray
+    image_index: np.ndarray
+    boxes: np.ndarray
+    clipped: np.ndarray
+    area: np.ndarray
+    areas: np.ndarray
+    crowd: np.ndarray
+    keypoints: np.ndarray
+    labelled: np.ndarray
+    reasons: np.ndarray
+    omissions: list[Omission]
+    problems: dict[str, str]
+
+    def __len__(self) -> int:
+        return len(self.people)
+
+    @property
+    def used(self) -> np.ndarray:
+        """[N] bool: whom training takes and evaluation counts."""
+        return self.reasons == ""
+
+    @property
+    def person_sizes(self) -> np.ndarray:
+        """[N,2] (width, height) of everybody's image, NaN where it is unknown."""
+        return np.concatenate([self.sizes, np.full((1, 2), np.nan)])[self.image_index]
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """What was left out, read in another way or assumed, a line each."""
+        return tuple(map(str, self.omissions))
+
+    def check_all_but(self, *kinds: str) -> None:
+        """Raises InputError where the file is refused for other reasons than those of these kinds."""
+        for kind, problem in self.problems.items():
+            if kind not in kinds:
+                raise InputError(problem)
+
+    def keypoint_set(self) -> tuple[dict[str, Any], Skeleton]:
+        """The category and its skeleton.
+
+        Raises:
+            InputError: the file is refused; `problems` say why.
+        """
+        self.check_all_but()
+        assert self.category is not None and self.skeleton is not None  # else there is a problem
+        return self.category, self.skeleton
+
+
+def read_annotations(path: PathLike) -> AnnotationTable:
+    """The `AnnotationTable` of a file.
+
+    Raises:
+        InputError: it cannot be read, is not JSON or not COCO-format at all. Whatever else is wrong is in the table.
+    """
+    return make_table(read_json(path), str(path))
+
+
+def make_table(content: object, path: str, with_files: bool = True) -> AnnotationTable:
+    """The `AnnotationTable` of a parsed file.
+
+    Args:
+        content: of a JSON file.
+        path: what to call it.
+        with_files: images must have a file and a size; else an id is enough, as evaluation needs no more.
+
+    Raises:
+        InputError: it is no dict with lists of images and annotations.
+    """
+    objects, num_foreign = _sections(content, path)
+    images, annotations = objects["images"], objects["annotations"]
+    omissions: list[Omission] = []
+    problems: dict[str, str] = {}
+    total = num_foreign + sum(map(len, objects.values()))
+    if num_foreign > FEW * total:
+        problems["entries"] = f"{path}: {num_foreign} of {total} entries are no objects. Remove them from the file"
+    elif num_foreign:
+        omissions.append(Omission("left out", "entries that are no objects", num_foreign, total))
+    image_ids, sizes, listed = _read_images(images, path, with_files, omissions, problems)
+    category, category_ids, skeleton = find_set(objects, path, omissions, problems)
+    wanted = set(category_ids)
+    ids = _whole_numbers(annotations, "category_id", omissions)
+    rows = [i for i, number in enumerate(ids) if number in wanted]
+    people = [annotations[i] for i in rows]
+    index = {int(image_ids[i]): int(i) for i in np.flatnonzero(listed)[::-1]}
+    image_index = [index.get(number, -1) for number in _whole_numbers(people, "image_id", omissions)]
+    num_keypoints = skeleton.num_keypoints if skeleton else 0
+    boxes = _columns([person.get("bbox") for person in people], 4)
+    area = _columns([[person.get("area")] for person in people], 1, MAX_AREA)[:, 0]
+    keypoints = _columns([person.get("keypoints") for person in people], 3 * num_keypoints)
+    table = AnnotationTable(
+        path=path,
+        images=images,
+        image_ids=image_ids,
+        sizes=sizes,
+        listed=listed,
+        annotations=annotations,
+        num_foreign=num_foreign,
+        category=category,
+        category_ids=category_ids,
+        skeleton=skeleton,
+        people=people,
+        person_categories=np.array([ids[i] for i in rows], np.int64),
+        image_index=np.array(image_index, np.int64),
+        boxes=boxes,
+        clipped=boxes,
+        area=area,
+        areas=np.where(np.isnan(area), boxes[:, 2:].clip(0).prod(axis=1), area),
+        crowd=np.array([_is_crowd(person.get("iscrowd")) for person in people], bool),
+        keypoints=keypoints.reshape(len(people), num_keypoints, 3),
+        labelled=keypoints[:, 2::3] > 0,
+        reasons=np.zeros(len(people), object),
+        omissions=omissions,
+        problems=problems,
+    )
+    return _judged(table)
+
+
+def _sections(content, path):
+    """The lists of a parsed file by name, with what is no object left out, and how many entries that were."""
+    if isinstance(content, list):
+        raise InputError(f"{path} is not in COCO format: it holds a list, as results files do. Use an annotation file")
+    found = {}
+    for name in ("images", "annotations", "categories"):
+        section = content.get(name) if isinstance(content, dict) else None
+        if not isinstance(section, list) and name != "categories":
+            received = f"an object with {short(list(content)[:8])}" if isinstance(content, dict) else short(content)
+            raise InputError(
+                f"{path} is not in COCO format: it must hold a list '{name}' of objects. Received: no {name}, "
+                f"but {received}"
+            )
+        found[name] = section if isinstance(section, list) else []
+    objects = {name: [item for item in items if isinstance(item, dict)] for name, items in found.items()}
+    return objects, sum(len(found[name]) - len(objects[name]) for name in found)
+
+
+def _read_images(images, path, with_files, omissions, problems):
+    """Ids [M], sizes [M,2] and which entries count [M]; what is wrong with them goes to the last two arguments."""
+    ids, sizes = np.zeros(len(images), np.int64), np.full((len(images), 2), np.nan)
+    listed = np.zeros(len(images), bool)
+    entries: dict[int, tuple[Any, ...]] = {}
+    bad, again = [], []
+    for i, (image, number) in enumerate(zip(images, _whole_numbers(images, "id", omissions, "images"), strict=True)):
+        width, height = (whole_number(image.get(side), 10**6) or 0 for side in ("width", "height"))
+        name = image.get("file_name")
+        entry = (name if isinstance(name, str) and "\0" not in name else "", width, height)
+        if number is None or (with_files and not (entry[0] and min(width, height) > 0)):
+            bad.append(i)
+            continue
+        ids[i], sizes[i] = number, (width, height) if min(width, height) > 0 else np.nan
+        listed[i] = number not in entries
+        if not listed[i]:
+            again.append(i)
+        if entries.setdefault(number, entry) != entry and "images" not in problems:
+            problems["images"] = f"{path}: image id {number} is that of two images. Give each image an id of its own"
+    if bad:
+        _leave_out_images(images, bad, path, omissions, problems)
+    if again and "images" not in problems:
+        example = f"image {ids[again[0]]}"
+        omissions.append(Omission("left out", "images that are listed again", len(again), len(images), example))
+    return ids, sizes, listed
+
+
+def _leave_out_images(images, bad, path, omissions, problems):
+    """Says that entries of images cannot be used, or where they are many refuses them."""
+    image = images[bad[0]]
+    number, name = whole_number(image.get("id")), image.get("file_name")
+    wanted = f"image {number} must have a positive 'width' and 'height'"
+    if number is None or not isinstance(name, str) or not name or "\0" in name:
+        wanted = "an image must have an integer 'id' and a 'file_name'"
+    if len(bad) > FEW * len(images):
+        problems["images"] = f"{path}: {wanted}. Received: {short(image)}; such are {len(bad)} of {len(images)} images"
+    else:
+        what = "images without an integer id, a file_name, a width and a height"
+        omissions.append(Omission("left out", what, len(bad), len(images), short(image)))
+
+
+def _whole_numbers(items, key, omissions, kind="annotations"):
+    """The field `key` of dicts as integers, None where it is none; what was not written as one is said."""
+    numbers = [whole_number(item.get(key)) for item in items]
+    other = [i for i, number in enumerate(numbers) if number is not None and not isinstance(items[i][key], int)]
+    if other:
+        example = short(items[other[0]][key])
+        omissions.append(Omission("read", f"{kind} whose {key} is no integer as one", len(other), len(items), example))
+    return numbers
+
+
+def _is_crowd(value):
+    if isinstance(value, str):
+        return _CROWD_WORDS.get(value.strip().lower(), True)
+    return bool(value)
+
+
+def _columns(rows, width, limit=MAX_COORDINATE):
+    """[len(rows), width] float64 of lists of numbers; NaN in rows that are anything else."""
+    table = np.full((len(rows), width), np.nan)
+    whole = [i for i, row in enumerate(rows) if isinstance(row, list) and len(row) == width]
+    for start in range(0, len(whole), _BLOCK):
+        block = whole[start : start + _BLOCK]
+        try:
+            table[block] = _numbers([x for i in block for x in rows[i]], len(block), width, limit)
+        except ValueError:
+            for i in block:
+                with contextlib.suppress(ValueError):
+                    table[i] = json_numbers(rows[i], width, limit)
+    return table
+
+
+def _numbers(values, length, width, limit):
+    return json_numbers(values, length * width, limit).reshape(length, width)
+
+
+def _clipped(boxes, sizes):
+    """[N,4] parts of boxes inside images of sizes [N,2], NaN where there is none; the last pixel is at width - 1."""
+    low = np.maximum(0.0, boxes[:, :2])
+    last = np.where(np.isnan(sizes), np.inf, sizes - 1.0)
+    high = np.minimum(last, low + np.maximum(0.0, boxes[:, 2:] - 1))
+    extent = high - low
+    empty = (extent < 0).any(axis=1) | (extent == 0).all(axis=1)
+    return np.where(empty[:, None], np.nan, np.concatenate([low, extent], axis=1))
+
+
+def _judged(table: AnnotationTable) -> AnnotationTable:
+    """The table with `clipped`, `reasons` and what is to be said of its people."""
+    people = table.people
+    clipped = _clipped(table.boxes, table.person_sizes)
+    no_keypoints = np.array([not person.get("keypoints") for person in people], bool)
+    no_box = np.array([not person.get("bbox") for person in people], bool)
+    malformed = np.isnan(table.keypoints).any(axis=(1, 2)) if table.skeleton else np.zeros(len(people), bool)
+    tests = {
+        "crowd": table.crowd,
+        "image": table.image_index < 0,
+        "no_keypoints": no_keypoints,
+        "keypoints": malformed,
+        "unlabelled": ~table.labelled.any(axis=1),
+        "no_box": no_box,
+        "box": np.isnan(table.boxes).any(axis=1),
+        "outside": np.isnan(clipped).any(axis=1),
+        "area": ~(table.areas > 0),
+    }
+    reasons = np.select(list(tests.values()), list(tests), default="").astype(object)
+    table = dataclasses.replace(table, clipped=clipped, reasons=reasons)
+    if table.skeleton is not None:
+        _say_left_out(table)
+        _say_read(table)
+    return table
+
+
+def _say_left_out(table):
+    """Who is left out, and where they are all or many why the file is refused."""
+    total = len(table)
+    for reason, (what, _) in REASONS.items():
+        rows = np.flatnonzero(table.reasons == reason)
+        if not len(rows):
+            continue
+        if reason in ("keypoints", "box") and len(rows) > FEW * total:
+            table.problems.setdefault("people", _malformed(table, rows, reason))
+        example = _name(table, rows[0])
+        if reason == "image":
+            example += f": image_id {short(table.people[rows[0]].get('image_id'))}"
+        table.omissions.append(Omission("left out", what, len(rows), total, example))
+    if not table.used.any() and not table.problems:
+        table.problems["nobody"] = _nobody(table)
+
+
+def _name(table, row):
+    return f"annotation {short(table.people[row].get('id'))}"
+
+
+def _malformed(table, rows, reason):
+    """The refusal of people whose numbers cannot be used."""
+    key, width = ("bbox", 4) if reason == "box" else ("keypoints", 3 * table.skeleton.num_keypoints)
+    values = table.people[rows[0]].get(key)
+    received = f"{len(values)} in {short(values)}" if isinstance(values, list) else short(values)
+    return (
+        f"{table.path}: {_name(table, rows[0])} is malformed: {width} finite numbers up to {MAX_COORDINATE:g} are "
+        f"wanted for '{key}'. Received: {received}; such are {len(rows)} of {len(table)} people. {REASONS[reason][1]}"
+    )
+
+
+def _nobody(table):
+    """The refusal of a file whose people are all left out."""
+    counts = {reason: int((table.reasons == reason).sum()) for reason in REASONS}
+    found = [f"{count} {REASONS[reason][0]}" for reason, count in counts.items() if count]
+    others = len(table.annotations) - len(table)
+    if others:
+        found.append(f"{others} of other categories than {short(table.category.get('name'))}")
+    advice = REASONS[max(counts, key=counts.__getitem__)][1]
+    if others and not len(table):
+        advice = "Give the annotations the category_id of the category that lists keypoints"
+    elif not found:
+        advice = "Use a file with annotated people"
+    return (
+        f"{table.path}: nobody is left to train on or to evaluate. Read: {len(table.annotations)} annotations, "
+        f"{', '.join(found) or 'so nobody'}. Wanted: people with a box, an area and a labelled keypoint. {advice}"
+    )
+
+
+def _say_read(table):
+    """What of the people that count was read in another way than it is written, or assumed."""
+    used, people = table.used, table.people
+    total = int(used.sum())
+
+    def say(action, what, where):
+        rows = np.flatnonzero(where)
+        if len(rows):
+            table.omissions.append(Omission(action, what, len(rows), 0, _name(table, rows[0])))
+
+    odd = [person.get("iscrowd", 0) for person in people]
+    odd_crowd = np.array([value is not None and not isinstance(value, int) for value in odd], bool)
+    say("read", "people whose iscrowd is no integer, as it is meant", odd_crowd)
+    uncounted = [not isinstance(p.get("num_keypoints", 1), int) or p.get("num_keypoints", 1) <= 0 for p in people]
+    say("read", "people's num_keypoints, no number above 0, from their keypoints", used & np.array(uncounted, bool))
+    say("assumed", "areas that are not written, as width x height of the box", used & np.isnan(table.area))
+    counts = np.bincount(table.image_index[used], minlength=1) if total else np.zeros(1, int)
+    crowded = np.flatnonzero(counts > MAX_EVALUATED)
+    if len(crowded):
+        what = f"images with more than {MAX_EVALUATED} people: evaluation counts the {MAX_EVALUATED} best of each"
+        example = f"image {table.image_ids[crowded[0]]} has {counts[crowded[0]]}"
+        table.omissions.append(Omission("not evaluated in full", what, len(crowded), 0, example))
