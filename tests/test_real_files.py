@@ -172,7 +172,7 @@ def test_orientation_is_followed_in_prediction_and_not_in_training(tmp_path, pic
         assert np.abs(got.astype(int) - wanted).mean() < 12  # of patches as far apart as 60, by lossy formats
 
 
-@pytest.mark.parametrize("suffix", [".png", ".tiff"])
+@pytest.mark.parametrize("suffix", [".png", ".tiff", ".pgm", ".jp2"])
 @pytest.mark.parametrize(
     ("highest", "expected", "said"),
     [
@@ -184,9 +184,9 @@ def test_orientation_is_followed_in_prediction_and_not_in_training(tmp_path, pic
     ],
 )
 def test_images_that_use_part_of_16_bits(tmp_path, suffix, highest, expected, said):
-    values = np.linspace(0, highest, 600).reshape(20, 30).astype(np.uint16)
+    values = np.linspace(0, highest, 9600).reshape(80, 120).astype(np.uint16)
     path = tmp_path / f"deep{suffix}"
-    path.write_bytes(cv2.imencode(suffix, values)[1].tobytes())
+    path.write_bytes(cv2.imencode(suffix, values, [cv2.IMWRITE_JPEG2000_COMPRESSION_X1000, 1000])[1].tobytes())
     notes = []
     image = read_image(path, note=notes.append)
     assert image.dtype == np.uint8 and image.max() == expected

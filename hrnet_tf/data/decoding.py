@@ -14,11 +14,12 @@ import numpy as np
 import simplejpeg
 
 _JPEG, _PNG, _TIFF = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", (b"II*\0", b"MM\0*")
+_OTHER_16_BITS = (b"P2", b"P3", b"P5", b"P6", b"\0\0\0\x0cjP  ")  # PGM, PPM and JPEG 2000 hold 8 bits or more
 # What libjpeg says of files that it decodes nevertheless.
 _DAMAGE = re.compile(r"Corrupt JPEG data|Inconsistent progression|Invalid (?:progressive|component|SOS)|Warning")
 # How many pixels OpenCV takes at most.
 _MAX_PIXELS = 1 << 30
-_ORIENTATION_TAG = 0x0112
+_BITS_TAG, _ORIENTATION_TAG = 0x0102, 0x0112
 # What turns a picture as stored upright, by EXIF orientation: transposed first, then rows and columns reversed.
 _TO_UPRIGHT = {
     1: (False, False, False),
@@ -92,19 +93,27 @@ def twelve_bits_note(shift: int) -> str:
 
 def exif_orientation(data: bytes) -> int:
     """Tag 0x0112, 1 to 8, of the first directory of a TIFF file or EXIF block; 1, upright, where there is none."""
+    orientation = _first_short(data, _ORIENTATION_TAG)
+    return orientation if orientation in _TO_UPRIGHT else 1
+
+
+def _first_short(data, wanted):
+    """The first number of a tag of 16-bit numbers in the first directory of a TIFF file, None where there is none."""
     order = {b"II": "<", b"MM": ">"}.get(data[:2])
     if order is None:
-        return 1
+        return None
     try:
         (start,) = struct.unpack_from(order + "I", data, 4)
         (count,) = struct.unpack_from(order + "H", data, start)
-        for i in range(count):
-            tag, _, _, value = struct.unpack_from(order + "HHIH", data, start + 2 + 12 * i)
-            if tag == _ORIENTATION_TAG and 1 <= value <= 8:
-                return value
+        for place in range(start + 2, start + 2 + 12 * count, 12):
+            tag, _, length, value = struct.unpack_from(order + "HHIH", data, place)
+            if tag == wanted:
+                # More than two of them lie elsewhere.
+                (elsewhere,) = struct.unpack_from(order + "I", data, place + 8)
+                return value if length <= 2 else struct.unpack_from(order + "H", data, elsewhere)[0]
     except struct.error:  # a directory outside the data
         pass
-    return 1
+    return None
 
 
 def _decode_jpeg(data):
@@ -121,7 +130,9 @@ def _decode_jpeg(data):
 
 
 def _may_have_16_bits(data):
-    return (data.startswith(_PNG) and data[24:25] == b"\x10") or data.startswith(_TIFF)
+    if data.startswith(_TIFF):
+        return _first_short(data, _BITS_TAG) == 16
+    return data.startswith(_OTHER_16_BITS) or (data.startswith(_PNG) and data[24:25] == b"\x10")
 
 
 def _turned(image, orientation):

@@ -18,8 +18,8 @@ SCORE_THRESHOLD = 0.2
 def decode_image(encoded: tf.Tensor) -> tf.Tensor:
     """Pixels [height,width,3] uint8 RGB, as stored, of an encoded image, a scalar string.
 
-    The same as `hrnet_tf.data.records.read_image`'s, to the bit. What cannot be decoded becomes an
-    INVALID_ARGUMENT error that says why.
+    The same as `hrnet_tf.data.records.read_image`'s, to the bit, but for 16-bit images that use 12 bits. What cannot be
+    decoded becomes an INVALID_ARGUMENT error that says why.
     """
     # In spite of its name this reads PNG and others too; the method is the one that other decoders use,
     # TensorFlow's default being off by up to some 20 of 255.
