@@ -33,22 +33,22 @@ def picture():
     return np.kron(patches, np.ones((16, 16, 1), np.uint8))
 
 
-@pytest.mark.parametrize(
-    ("content", "said"),
-    [
-        (HEIC, "it is a HEIC photograph, whatever its name ends in: convert it to JPEG or PNG"),
-        (MP4, "it is an MP4 or QuickTime video, whatever its name ends in: `hrnet-tf predict` takes videos"),
-        (LFS, "it is a Git LFS pointer in place of the file: `git lfs pull` fetches the file itself"),
-        (PAGE, "it is an HTML page, as servers send in place of a file: download the file itself"),
-        (b"%PDF-1.7", "it is a PDF document"),
-        (gzip.compress(JPEG), "it is compressed by gzip: unpack it"),
-        (JPEG[:-2], "truncated or damaged, though it begins as a JPEG image"),
-        (JPEG[:200], "truncated or damaged, though it begins as a JPEG image"),
-        (bytes(4096), "it is nothing but zeros"),
-        (b"", "it is empty"),
-        (b"something", "truncated or not an image (9 bytes)"),
-    ],
-)
+NOT_IMAGES = [
+    (HEIC, "it is a HEIC photograph, whatever its name ends in: convert it to JPEG or PNG"),
+    (MP4, "it is an MP4 or QuickTime video, whatever its name ends in: `hrnet-tf predict` takes videos"),
+    (LFS, "it is a Git LFS pointer in place of the file: `git lfs pull` fetches the file itself"),
+    (PAGE, "it is an HTML page, as servers send in place of a file: download the file itself"),
+    (b"%PDF-1.7", "it is a PDF document"),
+    (gzip.compress(JPEG), "it is compressed by gzip: unpack it"),
+    (JPEG[:-2], "truncated or damaged, though it begins as a JPEG image"),
+    (JPEG[:200], "truncated or damaged, though it begins as a JPEG image"),
+    (bytes(4096), "it is nothing but zeros"),
+    (b"", "it is empty"),
+    (b"something", "truncated or not an image (9 bytes)"),
+]
+
+
+@pytest.mark.parametrize(("content", "said"), NOT_IMAGES, ids=[said[:30] for _, said in NOT_IMAGES])
 def test_what_is_no_image_is_named(tmp_path, content, said):
     path = tmp_path / "photo.jpg"
     path.write_bytes(content)
@@ -57,21 +57,21 @@ def test_what_is_no_image_is_named(tmp_path, content, said):
     assert f"cannot decode image {path}: " in str(error.value) and said in str(error.value)
 
 
-@pytest.mark.parametrize(
-    ("content", "said"),
-    [
-        ('{"images": []}'.encode("utf-16"), "it is text in UTF-16: save it as UTF-8"),
-        ('{"images": []}'.encode("utf-16-le"), "it is text in UTF-16: save it as UTF-8"),
-        (gzip.compress(b"{}"), "it is compressed by gzip: unpack it"),
-        (b"PK\x03\x04" + bytes(100), "it is a zip archive: unpack it"),
-        (LFS, "a Git LFS pointer"),
-        (PAGE, "an HTML page"),
-        (b"<?xml version='1.0'?><annotation/>", "it is an XML file"),
-        (JPEG, "it is a JPEG image"),
-        (b"", "it is empty"),
-        (b'{"images": [}', "is not valid JSON: Expecting value: line 1"),
-    ],
-)
+NOT_JSON = [
+    ('{"images": []}'.encode("utf-16"), "it is text in UTF-16: save it as UTF-8"),
+    ('{"images": []}'.encode("utf-16-le"), "it is text in UTF-16: save it as UTF-8"),
+    (gzip.compress(b"{}"), "it is compressed by gzip: unpack it"),
+    (b"PK\x03\x04" + bytes(100), "it is a zip archive: unpack it"),
+    (LFS, "a Git LFS pointer"),
+    (PAGE, "an HTML page"),
+    (b"<?xml version='1.0'?><annotation/>", "it is an XML file"),
+    (JPEG, "it is a JPEG image"),
+    (b"", "it is empty"),
+    (b'{"images": [}', "is not valid JSON: Expecting value: line 1"),
+]
+
+
+@pytest.mark.parametrize(("content", "said"), NOT_JSON, ids=[said[:30] for _, said in NOT_JSON])
 def test_what_is_no_json_is_named(tmp_path, content, said):
     (tmp_path / "a.json").write_bytes(content)
     with pytest.raises(InputError) as error:
