@@ -199,8 +199,9 @@ def match_in_words(model: Skeleton, data: Skeleton) -> str | None:
             f"the annotations have the model's keypoints in another order ({moved} of {len(data.names)} moved): "
             "they are matched by name"
         )
-    unnamed = "annotations name" if _has_names(model) else "model names"
-    return f"the {unnamed} no keypoints: taken to be in the same order as the other's"
+    if _has_names(model):
+        return "the annotations name no keypoints: they are taken to be in the model's order"
+    return "the model names no keypoints: they are taken to be in the annotations' order"
 
 
 def _has_names(skeleton: Skeleton) -> bool:

@@ -21,7 +21,7 @@ from hrnet_tf.models.variants import (
 )
 
 _NETWORK_FILE = "Model: a .keras, .onnx or .tflite file or a SavedModel folder."
-_COCO_FOLDER = "COCO-format folder: annotations/person_keypoints_<split>.json and images."
+_COCO_FOLDER = "COCO-format folder: annotations/person_keypoints_<split>.json and images, or as tools export them."
 
 
 def train() -> None:
@@ -44,6 +44,8 @@ def train() -> None:
     flags.DEFINE_string("pretrained", None, "PyTorch weights to start from: of ImageNet, or of another pose network.")
     flags.DEFINE_float("heatmap_sigma", 2.0, "Standard deviation of the targets in heatmap pixels.", lower_bound=0.1)
     flags.DEFINE_string("train_split", "train2017", "Split to train on.")
+    flags.DEFINE_string("val_annotations", None, "As --annotations, which are trained on, but to evaluate on.")
+    flags.DEFINE_string("val_images", None, "As --images, but of --val_annotations.")
     flags.DEFINE_string("work_dir", None, "Folder of this run; created.")
     flags.DEFINE_bool("resume", False, "Continue the run in --work_dir, if there is one.")
     flags.DEFINE_integer("epochs", 210, "Passes over the training people.", lower_bound=1)
@@ -84,6 +86,7 @@ def evaluate() -> None:
     _define_data_flags()
     _define_prediction_flags()
     _define_precision_flag()
+    _define_keypoint_names_flag()
     flags.DEFINE_string("model", None, _NETWORK_FILE)
     flags.DEFINE_string("metrics", None, "JSON file to write the figures to.")
     flags.DEFINE_string("results", None, "File to write the predictions to: COCO's results (JSON), MPII's pred.mat.")
@@ -125,6 +128,8 @@ def predict() -> None:
     flags.DEFINE_integer("batch_size", 32, "People in a batch.", lower_bound=1)
     _define_codec_flags()
     _define_precision_flag()
+    _define_flip_pairs_flag()
+    _define_keypoint_names_flag()
     flags.mark_flags_as_required(["model", "input", "out_dir"])
 
 
@@ -140,6 +145,7 @@ def export() -> None:
     """
     _define_data_flags()
     _define_prediction_flags()
+    _define_keypoint_names_flag()
     flags.DEFINE_string(
         "model", None, "Model: a .keras file, or the work directory of a training run for its last checkpoint."
     )
@@ -150,7 +156,9 @@ def export() -> None:
     flags.DEFINE_bool("fold", True, "SavedModel: fold batch normalisation into the convolutions.")
     flags.DEFINE_enum("onnx_layout", "nhwc", LAYOUTS, "ONNX: axes of images and heatmaps.")
     flags.DEFINE_bool("int8", False, "Write 8-bit files of ONNX and LiteRT too.")
-    flags.DEFINE_string("calibration_split", "train2017", "Split of the people that 8-bit files are calibrated on.")
+    flags.DEFINE_string(
+        "calibration_split", "train2017", "Split of the people that 8-bit files are calibrated on; else --annotations'."
+    )
     flags.DEFINE_integer("calibration_people", 200, "How many of them.", 1)
     flags.DEFINE_bool("evaluate", False, "Evaluate every file that gives heatmaps, and the model.")
     flags.mark_flags_as_required(["model", "out_dir"])
@@ -197,11 +205,12 @@ def check() -> None:
     """
     flags.DEFINE_string("data_dir", None, _COCO_FOLDER)
     flags.DEFINE_string("split", "train2017", "Split to check.")
-    flags.DEFINE_string("picture", None, "Where to draw up to 12 people that findings name, such as worst.png.")
+    flags.DEFINE_string("picture", None, "Where to draw up to 12 people: those that findings name, else a sample.")
     flags.DEFINE_string("json", None, "Where to write the report as JSON.")
     flags.DEFINE_bool("check_images", True, "Read the image files too, not only the annotations.")
     flags.DEFINE_bool("decode_all", False, "Decode every image: minutes on large sets. By default 1000.")
-    flags.mark_flag_as_required("data_dir")
+    _define_flip_pairs_flag()
+    _define_files_flags()
 
 
 def shards() -> None:
@@ -212,13 +221,14 @@ def shards() -> None:
 
     --out_dir receives the annotations and, in place of the images, images/<split>/ with the shards and their index.
     An object store is to be mounted as a folder. Images are stored as they are; training on shards gives the same
-    batches. `hrnet-tf check` looks at image files: run it before.
+    batches.
     """
     flags.DEFINE_string("data_dir", None, _COCO_FOLDER)
     flags.DEFINE_string("split", "train2017", "Split whose images to write.")
     flags.DEFINE_string("out_dir", None, "Folder to write to, for --data_dir of the other commands.")
     flags.DEFINE_integer("shard_megabytes", 256, "A shard is ended once it has so many.", 1)
-    flags.mark_flags_as_required(["data_dir", "out_dir"])
+    _define_files_flags()
+    flags.mark_flag_as_required("out_dir")
 
 
 def demo() -> None:
@@ -267,7 +277,18 @@ def _define_data_flags() -> None:
     )
     flags.DEFINE_float("box_threshold", 0.0, "Least score of a detector's box.", 0)
     flags.DEFINE_bool("skip_bad_images", False, "Go on past images that cannot be read, and count them.")
-    flags.mark_flag_as_required("data_dir")
+    _define_files_flags()
+
+
+def _define_files_flags() -> None:
+    """Flags of annotations and images that lie anywhere."""
+    flags.DEFINE_string("annotations", None, "Annotation file in COCO's format, instead of --data_dir's of the split.")
+    flags.DEFINE_string("images", None, "Folder of its images; by default looked for beside it.")
+    flags.register_multi_flags_validator(
+        ["data_dir", "annotations"],
+        lambda given: given["data_dir"] is not None or given["annotations"] is not None,
+        "--data_dir must be given, or --annotations=FILE and --images=FOLDER",
+    )
 
 
 def _define_codec_flags() -> None:
@@ -281,6 +302,7 @@ def _define_codec_flags() -> None:
 def _define_prediction_flags() -> None:
     """Flags of how people are predicted and duplicates of them dropped."""
     _define_codec_flags()
+    _define_flip_pairs_flag()
     flags.DEFINE_bool("flip_test", True, "Average the heatmaps of the crop and of its mirror image in evaluations.")
     flags.DEFINE_integer("batch_size", 32, "People in a batch, on all GPUs together.", lower_bound=1)
     flags.DEFINE_enum("xla", "auto", ["auto", "on", "off"], "Compile the network with XLA; auto: where there is a GPU.")
@@ -293,6 +315,25 @@ def _define_prediction_flags() -> None:
 def _define_precision_flag() -> None:
     """Flag of what a Keras model predicts in."""
     flags.DEFINE_enum("precision", "float32", PRECISIONS, "What a .keras model computes in.")
+
+
+def _define_flip_pairs_flag() -> None:
+    """Flag of which keypoints are left and right of one another."""
+    flags.DEFINE_list(
+        "flip_pairs",
+        None,
+        "All keypoints that mirroring exchanges: left_eye:right_eye,... or, counted from 1, 2:3,...; or the word none. "
+        "By default the model card's or the category's, else those told by name.",
+    )
+
+
+def _define_keypoint_names_flag() -> None:
+    """Flag of what the keypoints of annotations are called in the model."""
+    flags.DEFINE_list(
+        "keypoint_names",
+        None,
+        "Keypoints that the annotations call otherwise than the model: annotations_name:model_name,...",
+    )
 
 
 def define_input_size_flag() -> None:

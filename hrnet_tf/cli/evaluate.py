@@ -22,28 +22,30 @@ def main() -> None:
     for path in (FLAGS.metrics, FLAGS.results, FLAGS.sheet):
         if path and not os.path.isdir(os.path.dirname(path) or "."):
             raise InputError(f"cannot write {path}: its folder does not exist")
-    if not FLAGS.results and not shared.dataset().is_annotated(FLAGS.val_split):
-        raise InputError(f"--val_split {FLAGS.val_split} is not annotated: give --results, for the benchmark's server")
+    split = shared.val_split()
+    if not FLAGS.results and not shared.dataset().is_annotated(split):
+        raise InputError(f"--val_split {split} is not annotated: give --results, for the benchmark's server")
     strategy = shared.make_strategy(FLAGS.batch_size)
     with strategy.scope():
         network, path = load_network(FLAGS.model)
         name = getattr(network.heatmaps, "name", "unknown")  # of a Keras model; other files have a card
         network = for_inference(network, FLAGS.precision)
     annotated, people = shared.load_people()
-    shared.check_keypoints(network.num_keypoints, people.skeleton, FLAGS.model)
-    input_size = network.input_size
-    card = shared.make_card(name, input_size, people.skeleton, read_card(path))
+    found, input_size = read_card(path), network.input_size
+    skeleton = shared.keypoints_of(FLAGS.model, found, network.num_keypoints, people.skeleton)
+    card = shared.make_card(name, input_size, skeleton, found)
+    print(skeleton.pairs_in_words())
     bad_images = shared.BadImages()
     metrics, keypoints, people = shared.make_evaluate(strategy, network.heatmaps, card, people, bad_images)(
         FLAGS.results
     )
     bad_images.report()
     print(
-        f"{FLAGS.dataset} {FLAGS.val_split}: {len(people)} people in {shared.boxes_in_words()}, "
+        f"{FLAGS.dataset} {split}: {len(people)} people in {shared.boxes_in_words()}, "
         f"flip test {'on' if FLAGS.flip_test else 'off'}, codec {card.codec}, "
         f"decoding {card.decoding}"
     )
-    published = shared.dataset().published(FLAGS.val_split, card.name, input_size, bool(FLAGS.detections))
+    published = shared.dataset().published(split, card.name, input_size, bool(FLAGS.detections))
     pck = pck_by_keypoint(keypoints, people, annotated, input_size) if annotated.visible.any() else {}
     _print_metrics(metrics, published)
     _print_pck(pck)

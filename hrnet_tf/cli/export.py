@@ -12,17 +12,22 @@ FLAGS = flags.FLAGS
 
 
 def main() -> None:
-    _, people = shared.load_people()
-    if FLAGS.evaluate and not shared.dataset().is_annotated(FLAGS.val_split):
-        raise InputError(f"--val_split {FLAGS.val_split} is not annotated, so --evaluate cannot measure on it")
+    _, people = shared.load_people(measured=FLAGS.evaluate)
+    if FLAGS.evaluate and not shared.dataset().is_annotated(shared.val_split()):
+        raise InputError(f"--val_split {shared.val_split()} is not annotated, so --evaluate cannot measure on it")
     strategy = shared.make_strategy(FLAGS.batch_size)
     with strategy.scope():
         model, card = shared.load_model(FLAGS.model, people.skeleton)
+    if FLAGS.served_flip_test:
+        card.skeleton.check_mirroring("leave out --served_flip_test")
     bad_images = shared.BadImages()
     crops = shared.some_crops(people, card, bad_images)
     calibration_crops = None
     if FLAGS.int8:
-        calibration_people, _ = load_people(shared.dataset(), FLAGS.calibration_split)
+        split = FLAGS.annotations or FLAGS.calibration_split
+        calibration_people, _ = load_people(shared.dataset(), split)
+        if split != shared.val_split():
+            shared.print_omissions(calibration_people.omissions)
         calibration_crops = shared.some_crops(calibration_people, card, bad_images, FLAGS.calibration_people)
     bad_images.report()
     options = ExportOptions(FLAGS.served_flip_test, FLAGS.precision, FLAGS.fold, FLAGS.onnx_layout)

@@ -6,44 +6,67 @@ from absl import flags
 
 from hrnet_tf import PosePredictor
 from hrnet_tf.cli import shared
+from hrnet_tf.cli.keypoint_names import renamed
 from hrnet_tf.errors import InputError
+from hrnet_tf.model_card import read_card
 from hrnet_tf.prediction import boxes, files, video
+from hrnet_tf.prediction.network import load_network
 
 FLAGS = flags.FLAGS
 
 
 def main() -> None:
     shared.assume_frozen_weights()
-    ids, skeleton = boxes.read_annotations(FLAGS.annotations) if FLAGS.annotations else (None, None)
-    boxes_of = _boxes_of()
+    annotated = boxes.read_annotations(FLAGS.annotations) if FLAGS.annotations else None
+    skeleton = annotated.skeleton if annotated else None
+    if skeleton is None and FLAGS.keypoint_names:
+        raise InputError("--keypoint_names are those of --annotations, which names none")
+    categories = annotated.category_ids if annotated else None
+    boxes_of = _boxes_of(categories)
+    category_id = categories[0] if categories else getattr(boxes_of, "category_id", 1)
     bad_images = shared.BadImages()
     is_video = video.is_video(FLAGS.input)
-    images = {} if is_video else files.find_images(FLAGS.input, bad_images, ids)
+    images = {} if is_video else files.find_images(FLAGS.input, bad_images, annotated.ids if annotated else None)
     if images and FLAGS.detections:
-        boxes_of.check_match(images)
-    predictor = PosePredictor(
-        FLAGS.model, FLAGS.flip_test, FLAGS.codec, FLAGS.refine, skeleton, FLAGS.batch_size, FLAGS.precision
-    )
+        boxes_of.check_match(dict(zip(files.picture_names(images), images.values(), strict=True)))
+    omissions = [*(annotated.omissions if annotated else []), *getattr(boxes_of, "omissions", [])]
+    shared.print_omissions(map(str, omissions))
+    predictor = _predictor(skeleton)
     if is_video:
         unit = "frames"
         done, people, announced = files.predict_video(
-            predictor, FLAGS.input, FLAGS.out_dir, boxes_of, FLAGS.score_threshold
+            predictor, FLAGS.input, FLAGS.out_dir, boxes_of, FLAGS.score_threshold, category_id
         )
         if done < announced:
             print(f"{FLAGS.input} announces {announced} frames, of which {done} could be read", file=sys.stderr)
     else:
         unit = f"of {len(images)} images"
         done, people = files.predict_images(
-            predictor, images, FLAGS.out_dir, boxes_of, bad_images, FLAGS.score_threshold
+            predictor, images, FLAGS.out_dir, boxes_of, bad_images, FLAGS.score_threshold, category_id
         )
     bad_images.report()
     print(f"{done} {unit}, {people} people; wrote {FLAGS.out_dir}")
 
 
-def _boxes_of():
+def _predictor(annotations):
+    """The `PosePredictor` of the flags, whose results have the keypoints of the annotations, if there are any."""
+    network, path = load_network(FLAGS.model)
+    annotations = annotations and renamed(annotations)
+    found = read_card(path)
+    skeleton = shared.keypoints_of(FLAGS.model, found, network.num_keypoints, annotations)
+    if FLAGS.flip_test:
+        skeleton.check_mirroring("give --noflip_test")
+    card = shared.make_card("unknown", network.input_size, skeleton, found)
+    return PosePredictor(network, FLAGS.flip_test, None, None, annotations, FLAGS.batch_size, FLAGS.precision, card)
+
+
+def _boxes_of(category_ids):
     """Where to look for people, as the flags say."""
     if FLAGS.detections and FLAGS.boxes:
         raise InputError("--detections and --boxes exclude each other")
     if FLAGS.detections:
-        return boxes.Detections(FLAGS.detections, FLAGS.box_threshold)
-    return boxes.GivenBoxes(FLAGS.boxes) if FLAGS.boxes else boxes.whole_image
+        return boxes.Detections(FLAGS.detections, FLAGS.box_threshold, category_ids)
+    if FLAGS.boxes:
+        return boxes.GivenBoxes(FLAGS.boxes)
+    print("assumed: one person in each picture, who fills it, as neither --detections nor --boxes is given")
+    return boxes.whole_image

@@ -1,8 +1,9 @@
 """What the commands share: devices, people, models and evaluations as the flags say."""
 
 import dataclasses
+import itertools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import keras
@@ -12,15 +13,16 @@ from absl import flags
 
 from hrnet_tf import benchmarks, progress
 from hrnet_tf.cli.commands import parse_size
+from hrnet_tf.cli.keypoint_names import renamed, with_flag_pairs
 from hrnet_tf.data import pipeline
 from hrnet_tf.data.records import PersonRecords
 from hrnet_tf.errors import InputError
 from hrnet_tf.evaluation.similarity import Suppression
 from hrnet_tf.model_card import ModelCard, read_card
 from hrnet_tf.prediction.keypoints import make_predict_function, predict_people
-from hrnet_tf.prediction.network import load_network
+from hrnet_tf.prediction.network import hint, load_network
 from hrnet_tf.prediction.runners import Runner
-from hrnet_tf.skeletons import Skeleton
+from hrnet_tf.skeletons import COCO, Skeleton, match, match_in_words
 from hrnet_tf.training.run_state import is_work_dir, load_last
 
 FLAGS = flags.FLAGS
@@ -57,13 +59,57 @@ def use_xla() -> bool:
 
 
 def dataset() -> benchmarks.Benchmark:
-    """What --dataset and --data_dir name."""
-    return benchmarks.open_benchmark(FLAGS.dataset, FLAGS.data_dir)
+    """What --dataset, --data_dir, --annotations and --images name."""
+    files = {val_split(): _val_files()} | ({train_split(): _train_files()} if "train_split" in FLAGS else {})
+    files = {split: places for split, places in files.items() if places != (None, None)}
+    if files and FLAGS.dataset != "coco":
+        raise InputError(f"--annotations and --images are for --dataset=coco. Received: --dataset={FLAGS.dataset}")
+    return benchmarks.open_benchmark(FLAGS.dataset, FLAGS.data_dir, files)
 
 
-def load_people() -> tuple[PersonRecords, PersonRecords]:
-    """The validation people: those annotated, and those to predict (the same, or the detector's boxes)."""
-    return benchmarks.load_people(dataset(), FLAGS.val_split, FLAGS.detections, FLAGS.box_threshold)
+def train_split() -> str:
+    """What is trained on: the name of a split, or the file of --annotations."""
+    return _train_files()[0] or FLAGS.train_split
+
+
+def val_split() -> str:
+    """What is evaluated on: the name of a split, or the file of --annotations, in training of --val_annotations."""
+    return _val_files()[0] or FLAGS.val_split
+
+
+def _train_files():
+    return FLAGS.annotations, FLAGS.images
+
+
+def _val_files():
+    """Annotations and images to evaluate on: in training by default those that are trained on."""
+    if "val_annotations" not in FLAGS:
+        return FLAGS.annotations, FLAGS.images
+    if FLAGS.val_annotations or FLAGS.val_images:
+        return FLAGS.val_annotations, FLAGS.val_images
+    return (FLAGS.annotations, FLAGS.images) if FLAGS.annotations else (None, None)
+
+
+def print_omissions(*sources: Iterable[str]) -> None:
+    """Prints what was left out, read in another way or assumed in reading data, each sentence once."""
+    for sentence in dict.fromkeys(itertools.chain(*sources)):
+        print(sentence, flush=True)
+
+
+def load_people(measured: bool = True) -> tuple[PersonRecords, PersonRecords]:
+    """The validation people: those annotated, and those to predict (the same, or the detector's boxes).
+
+    Their keypoints have the names that --keypoint_names gives them. What was left out of them is printed.
+
+    Args:
+        measured: predictions of them are going to be measured, so that what this needs must be there.
+    """
+    found = benchmarks.load_people(dataset(), val_split(), FLAGS.detections, FLAGS.box_threshold)
+    print_omissions(found[1].omissions)
+    if measured:
+        dataset().check_measurable(val_split(), found[0])
+    annotated, people = (dataclasses.replace(records, skeleton=renamed(records.skeleton)) for records in found)
+    return annotated, people
 
 
 def boxes_in_words() -> str:
@@ -71,10 +117,49 @@ def boxes_in_words() -> str:
     return f"detector boxes ({FLAGS.detections})" if FLAGS.detections else "annotated boxes"
 
 
+def keypoints_of(path: str, found: ModelCard | None, num_keypoints: int, annotations: Skeleton | None) -> Skeleton:
+    """The keypoints of the network of --model, with the pairs of --flip_pairs; prints what is assumed of them.
+
+    They are those of its card, else COCO's where the annotations have these or there are none, else the annotations'.
+
+    Args:
+        path: of the network.
+        found: its card, if any.
+        num_keypoints: that it predicts.
+        annotations: the keypoints of the annotations, if there are annotations.
+
+    Raises:
+        InputError: the keypoints are unknown, not as many as the annotations', or not the same by name.
+    """
+    if annotations is not None:
+        check_keypoints(num_keypoints, annotations, path)
+    if found is not None:
+        model = found.skeleton
+    elif num_keypoints == COCO.num_keypoints and (annotations is None or set(annotations.names) == set(COCO.names)):
+        model = COCO
+        print(f"{path} has no model card: its {num_keypoints} keypoints are taken for COCO's, in COCO's order")
+    elif annotations is not None:
+        model = annotations
+        print(f"{path} has no model card: its {num_keypoints} keypoints are taken for the annotations', in their order")
+    else:
+        raise InputError(
+            f"--model {path} has no model card to say what its {num_keypoints} keypoints are: give --annotations, a "
+            "COCO-format file whose category lists them"
+        )
+    if annotations is not None:
+        match(model, annotations)
+        line = match_in_words(model, annotations)
+        if line:
+            print(line)
+    return with_flag_pairs(model)
+
+
 def make_card(name: str, input_size: tuple[int, int], skeleton: Skeleton, found: ModelCard | None = None) -> ModelCard:
     """The model card of a network: what the flags say, else the card `found` with its file, else codec msra."""
     codec = FLAGS.codec or (found.codec if found else "msra")
     refine = FLAGS.refine or (found.refine if found and found.codec == codec else None)
+    if found and codec != found.codec:
+        print(f"--codec={codec} is not what the model was trained with: its card says {found.codec}")
     if found:
         return dataclasses.replace(found, skeleton=skeleton, codec=codec, refine=refine)
     return ModelCard(name, input_size, skeleton, codec, refine)
@@ -97,11 +182,18 @@ def make_evaluate(
         bad_images: a `BadImages`.
 
     Returns:
-        (results_file=None) -> {name: number}, keypoints [N,K,3] in image pixels and the
+        (results_file=None) -> {name: number}, keypoints [N,K,3] in image pixels, in the order of `people`, and the
         `PersonRecords` of these N people.
+
+    Raises:
+        InputError: the keypoints of `people` are not the card's by name, or the flip test lacks pairs.
     """
     input_size = card.input_size
-    flip_pairs = people.skeleton.flip_pairs if FLAGS.flip_test else None
+    # The network is asked in its own order, and measured in that of the annotations.
+    order = np.argsort(match(card.skeleton, people.skeleton))
+    flip_pairs = card.skeleton.flip_pairs if FLAGS.flip_test else None
+    if FLAGS.flip_test:
+        card.skeleton.check_mirroring("give --noflip_test")
     predict = make_predict_function(strategy, model, flip_pairs, use_xla(), card.codec, card.refine)
     suppression = Suppression(FLAGS.nms, FLAGS.oks_threshold, FLAGS.score_threshold)
 
@@ -109,31 +201,41 @@ def make_evaluate(
         keypoints, predicted = predict_people(
             predict, people, input_size, FLAGS.batch_size, strategy, bad_images.handler(), card.codec
         )
-        metrics = dataset().evaluate(FLAGS.val_split, keypoints, predicted, input_size, suppression, results_file)
+        keypoints = keypoints[:, order]
+        metrics = dataset().evaluate(val_split(), keypoints, predicted, input_size, suppression, results_file)
         return metrics, keypoints, predicted
 
     return evaluate
 
 
-def load_model(path: str, skeleton: Skeleton) -> tuple[keras.Model, ModelCard]:
+def load_model(path: str, annotations: Skeleton) -> tuple[keras.Model, ModelCard]:
     """The Keras model of a `.keras` file, or of a run's work directory that of its last checkpoint, and its card."""
+    codec = None
     if is_work_dir(path):
         model, codec = load_last(path)
-        found: ModelCard | None = ModelCard(model.name, tuple(model.input_shape[1:3]), skeleton, codec)
+        best = os.path.join(path, "best.keras")
+        found = read_card(best) if os.path.isfile(best) else None
     elif path.endswith(".keras"):
         network, _ = load_network(path)
         model, found = network.heatmaps, read_card(path)
     else:
-        raise InputError(f"--model must be a .keras file or the work directory of a training run. Received: {path}")
-    check_keypoints(model.output_shape[-1], skeleton, path)
+        raise InputError(
+            f"--model must be a .keras file or the work directory of a training run. Received: {path}{hint(path)}"
+        )
+    skeleton = keypoints_of(path, found, model.output_shape[-1], annotations)
+    if codec is not None:
+        found = ModelCard(model.name, tuple(model.input_shape[1:3]), skeleton, codec)
     return model, make_card(model.name, model.input_shape[1:3], skeleton, found)
 
 
 def check_keypoints(num_keypoints: int, skeleton: Skeleton, path: str) -> None:
-    """Raises InputError unless a model predicts the keypoints of the annotations."""
+    """Raises InputError unless a model predicts as many keypoints as the annotations have."""
     if num_keypoints != skeleton.num_keypoints:
+        udp = num_keypoints == 3 * skeleton.num_keypoints
+        why = ". Three channels a keypoint are those of MMPose's UDP heads with offsets, which are not decoded here"
         raise InputError(
             f"--model {path} predicts {num_keypoints} keypoints, but the annotations have {skeleton.num_keypoints}"
+            f"{why if udp else ''}"
         )
 
 

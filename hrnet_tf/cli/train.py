@@ -9,6 +9,7 @@ from absl import flags
 from hrnet_tf.benchmarks import load_people
 from hrnet_tf.cli import shared
 from hrnet_tf.cli.commands import defined_flags
+from hrnet_tf.cli.keypoint_names import with_flag_pairs
 from hrnet_tf.data.augment import Augmentation
 from hrnet_tf.data.pipeline import keypoint_weights_by_name, steps_per_epoch, training_dataset
 from hrnet_tf.errors import InputError
@@ -17,6 +18,7 @@ from hrnet_tf.files import replacing
 from hrnet_tf.losses import KeypointMSE, KeypointOHKM
 from hrnet_tf.models.build import build_model
 from hrnet_tf.prediction.keypoints import prediction_sheet
+from hrnet_tf.skeletons import match_in_words
 from hrnet_tf.training.fused import with_fused_batch_norm
 from hrnet_tf.training.loop import Plan, Trainer
 from hrnet_tf.training.run_state import Checkpoint, claim_work_dir
@@ -30,11 +32,11 @@ FLAGS = flags.FLAGS
 def main() -> int:
     input_size = shared.input_size()
     annotated, val_people = shared.load_people()
-    train_people, _ = load_people(shared.dataset(), FLAGS.train_split)
-    if train_people.skeleton.names != annotated.skeleton.names:
-        raise InputError(
-            f"--train_split {FLAGS.train_split} and --val_split {FLAGS.val_split} differ in keypoint names"
-        )
+    train_people, _ = load_people(shared.dataset(), shared.train_split())
+    if shared.train_split() != shared.val_split():
+        shared.print_omissions(train_people.omissions)
+    train_people = dataclasses.replace(train_people, skeleton=with_flag_pairs(train_people.skeleton))
+    _check_keypoints(train_people.skeleton, annotated.skeleton)
     num_keypoints = train_people.skeleton.num_keypoints
     strategy = shared.make_strategy(FLAGS.batch_size)
     run = {"model": FLAGS.model, "input_size": FLAGS.input_size, "num_keypoints": num_keypoints}
@@ -71,6 +73,24 @@ def main() -> int:
     _export(val_people, bad_images)
     print(f"best {shared.dataset().main_metric} {checkpoint.best_metric:.3f}")
     return 0
+
+
+def _check_keypoints(skeleton, validation):
+    """Refuses keypoints that cannot be trained as the flags say, or evaluated on those of the validation split."""
+    if set(skeleton.names) != set(validation.names):
+        raise InputError(
+            f"--train_split {shared.train_split()} and --val_split {shared.val_split()} differ in keypoint names"
+        )
+    if FLAGS.ohkm_keypoints > skeleton.num_keypoints:
+        raise InputError(
+            f"--ohkm_keypoints={FLAGS.ohkm_keypoints} are more than the {skeleton.num_keypoints} keypoints there are: "
+            "give fewer, or 0 for all"
+        )
+    if FLAGS.flip_probability or FLAGS.flip_test:
+        skeleton.check_mirroring("give --flip_probability=0 --noflip_test")
+    print(skeleton.pairs_in_words())
+    if line := match_in_words(skeleton, validation):
+        print(f"--val_split {shared.val_split()}: {line}")
 
 
 def _make_optimizer(num_people):
