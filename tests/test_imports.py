@@ -33,7 +33,8 @@ MAY_IMPORT = {
     "doctor": BASE | {"files", "data", "visualize"},
     "synthetic": BASE | {"files", "data"},
     "benchmarks": BASE | {"lazy", "data", "evaluation"},
-    "prediction": BASE | {"files", "first_bytes", "heatmaps", "models", "model_card", "data", "evaluation", "visualize"},
+    "prediction": BASE
+    | {"files", "first_bytes", "heatmaps", "models", "model_card", "data", "evaluation", "visualize"},
     "export": BASE | {"files", "lazy", "heatmaps", "models", "model_card", "prediction"},
     "cli": None,  # everything
     "training": BASE | {"files", "heatmaps", "losses", "models", "data"},
