@@ -73,7 +73,7 @@ class Skeleton:
         return dataclasses.replace(self, flip_pairs=_flip_pairs(pairs, self.names, source), unpaired=())
 
     def renamed(self, names: Mapping[str, str], source: str = "keypoint_names") -> Self:
-        """The same keypoints under other names.
+        """The same keypoints under other names; where none were given, with the tolerances of these names.
 
         Args:
             names: {name: new name}; keypoints that are not in it keep theirs.
@@ -89,7 +89,10 @@ class Skeleton:
         if len(set(new)) != len(new):
             twice = [name for name in dict.fromkeys(new) if new.count(name) > 1]
             raise InputError(f"{source}: several keypoints would be called {listed(twice)}")
-        return dataclasses.replace(self, names=new)
+        is_given = set(self.oks_sigmas) != {DEFAULT_OKS_SIGMA}
+        return dataclasses.replace(
+            self, names=new, oks_sigmas=self.oks_sigmas if is_given else _sigmas(None, new, source)
+        )
 
     def pairs_in_words(self) -> str:
         """One line that says which keypoints change places when an image is mirrored."""

@@ -16,7 +16,7 @@ from hrnet_tf import InputError, PosePredictor, build_model
 from hrnet_tf.export import export_keras
 from hrnet_tf.model_card import ModelCard, read_card
 from hrnet_tf.sides import pairs_by_name
-from hrnet_tf.skeletons import COCO, MPII, flip_order, match, match_in_words, skeleton_from_category
+from hrnet_tf.skeletons import COCO, DEFAULT_OKS_SIGMA, MPII, flip_order, match, match_in_words, skeleton_from_category
 
 # COCO's names, a side after the other.
 BY_SIDE = ("nose", *COCO.names[2::2], *COCO.names[1::2])
@@ -120,6 +120,11 @@ def test_tolerances_go_with_names():
     assert dict(zip(by_side.names, by_side.oks_sigmas, strict=True)) == dict(
         zip(COCO.names, COCO.oks_sigmas, strict=True)
     )
+    others = skeleton_from_category({"keypoints": ["snout", *COCO.names[1:]]})
+    assert set(others.oks_sigmas) == {DEFAULT_OKS_SIGMA}
+    assert others.renamed({"snout": "nose"}).oks_sigmas == COCO.oks_sigmas
+    given = skeleton_from_category({"keypoints": ["snout", *COCO.names[1:]], "sigmas": [0.1] * 17})
+    assert given.renamed({"snout": "nose"}).oks_sigmas == (0.1,) * 17
 
 
 def test_networks_and_data_are_matched_by_name():
