@@ -186,7 +186,7 @@ def _weakly(function):
     closure of what it maps.
     """
     reference = weakref.ref(function)
-    return lambda *arrays: reference()(*arrays)
+    return tf.autograph.experimental.do_not_convert(lambda *arrays: reference()(*arrays))
 
 
 def _unsharded(dataset):
