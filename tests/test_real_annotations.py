@@ -4,9 +4,12 @@ import dataclasses
 import json
 import re
 import struct
+import subprocess
+import sys
 import unicodedata
 
 import cv2
+import keras
 import numpy as np
 import pytest
 import tool_runs
@@ -462,3 +465,46 @@ def test_commands_print_the_same_sentences(dataset):
         assert result.stdout.splitlines().count(sentence) == 1, result.stdout + result.stderr
     result = tool_runs.run("check_dataset", split="tiny")
     assert "--data_dir must be given, or --annotations=FILE and --images=FOLDER" in tool_runs.complaint(result)
+
+
+def test_labelme_files_are_converted_as_the_documentation_says(tmp_path):
+    page = (tool_runs.ROOT / "docs" / "your_data.md").read_text(encoding="utf-8")
+    script = page.partition("```python\n")[2].partition("```")[0]
+    (tmp_path / "photos").mkdir()
+    shapes = [("person", [[50, 60], [10, 20]]), ("nose", [[30, 25]]), ("left_eye", [[32, 22]])]
+    content = {"imagePath": "1.jpg", "imageWidth": 160, "imageHeight": 120}
+    content["shapes"] = [{"label": label, "points": points, "group_id": 1} for label, points in shapes]
+    (tmp_path / "photos" / "1.json").write_text(json.dumps(content))
+    arguments = [sys.executable, "-c", script, str(tmp_path / "photos"), "nose,left_eye,right_eye"]
+    subprocess.run(arguments, check=True)
+    records = coco.load_annotations(tmp_path / "people.json", tmp_path / "photos")
+    np.testing.assert_array_equal(records.boxes, [[10, 20, 39, 39]])
+    np.testing.assert_array_equal(records.visible, [[1, 1, 0]])
+
+
+@pytest.mark.slow
+def test_evaluate_and_predict_take_annotations_from_anywhere(dataset, tmp_path):
+    """A network of 17 keypoints, a set of category 21, and a detector's boxes of that category."""
+    inputs = keras.Input((64, 48, 3))
+    model = tmp_path / "small.keras"
+    keras.Model(inputs, keras.layers.Conv2D(17, 5, strides=4, padding="same")(inputs)).save(model)
+    content = json.loads(coco_text(dataset).replace('"category_id": 1,', '"category_id": 21,'))
+    content["categories"][0]["id"] = 21
+    content["annotations"][0].pop("bbox")
+    (tmp_path / "people.json").write_text(json.dumps(content))
+    (tmp_path / "boxes.json").write_text(json.dumps([box(1, 21), box(2, 21), box(99, 21)]))
+    flags = {"model": model, "annotations": tmp_path / "people.json", "detections": tmp_path / "boxes.json"}
+    images = dataset / "images" / "tiny"
+    result = tool_runs.run("evaluate", **flags, images=images, results=tmp_path / "results.json", batch_size=2)
+    assert result.returncode == 0, result.stderr
+    lines = result.stdout.splitlines()
+    assert "left out: 1 of 8 people without a box (annotation 1)" in lines
+    assert "left out: 1 of 3 detections on images that are not listed in the annotations (image_id 99)" in lines
+    assert {person["category_id"] for person in json.loads((tmp_path / "results.json").read_text())} == {21}
+    result = tool_runs.run("predict", **flags, input=images, out_dir=tmp_path / "out")
+    assert result.returncode == 0, result.stderr
+    assert "left out: 1 of 3 detections that are of none of these images" in result.stdout
+    people = json.loads((tmp_path / "out" / "predictions.json").read_text())
+    assert [(person["image_id"], person["category_id"]) for person in people] == [(1, 21), (2, 21)]
+    flags["dataset"] = "mpii"
+    assert "are for --dataset=coco" in tool_runs.complaint(tool_runs.run("evaluate", **flags, images=images))

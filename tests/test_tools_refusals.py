@@ -20,7 +20,8 @@ def test_train_refuses_bad_data(tmp_path):
     assert "junk.pth" in complaint(run("train", **flags, pretrained=tmp_path / "junk.pth"))
     (tmp_path / "data" / "images" / "tiny" / "000000000002.jpg").unlink()
     assert "1 of 4 images listed in the annotations are absent" in complaint(run("train", **flags))
-    del content["categories"][0]["keypoints"]
+    for part in (*content["categories"], *content["annotations"]):
+        del part["keypoints"]
     write_annotations(tmp_path / "data", "tiny", content)
     assert "a category must list its keypoints" in complaint(run("train", **flags))
     assert not (tmp_path / "work").exists()
