@@ -39,6 +39,9 @@ def main() -> None:
         )
         if done < announced:
             print(f"{FLAGS.input} announces {announced} frames, of which {done} could be read", file=sys.stderr)
+        if FLAGS.detections and people < boxes_of.count:
+            lost = boxes_of.count - people
+            shared.print_omissions([f"left out: {lost} of {boxes_of.count} detections that are of none of its frames"])
     else:
         unit = f"of {len(images)} images"
         done, people = files.predict_images(
