@@ -35,6 +35,8 @@ def main() -> int:
     train_people, _ = load_people(shared.dataset(), shared.train_split())
     if shared.train_split() != shared.val_split():
         shared.print_omissions(train_people.omissions)
+    elif FLAGS.annotations:
+        print("assumed: evaluation on the people that are trained on, as --val_annotations is not given")
     train_people = dataclasses.replace(train_people, skeleton=with_flag_pairs(train_people.skeleton))
     _check_keypoints(train_people.skeleton, annotated.skeleton)
     num_keypoints = train_people.skeleton.num_keypoints
