@@ -48,7 +48,8 @@ def main() -> None:
             predictor, images, FLAGS.out_dir, boxes_of, bad_images, FLAGS.score_threshold, category_id
         )
     bad_images.report()
-    print(f"{done} {unit}, {people} people; wrote {FLAGS.out_dir}")
+    found = f"{people} people" if FLAGS.detections or FLAGS.boxes else "each taken for one person"
+    print(f"{done} {unit}, {found}; wrote {FLAGS.out_dir}")
 
 
 def _predictor(annotations):
