@@ -9,7 +9,7 @@ import hrnet_tf
 
 ROOT = pathlib.Path(hrnet_tf.__file__).parent
 # What a package or module of hrnet_tf may import of hrnet_tf, besides itself.
-BASE = {"errors", "skeletons", "geometry", "codecs", "progress"}
+BASE = {"errors", "skeletons", "geometry", "codecs", "progress", "stderr"}
 MAY_IMPORT = {
     "__init__": {"errors", "lazy", "version"},
     "lazy": set(),
@@ -17,6 +17,7 @@ MAY_IMPORT = {
     "version": set(),
     "codecs": set(),
     "progress": set(),
+    "stderr": set(),
     "sides": set(),
     "skeletons": {"errors", "sides"},
     "geometry": set(),

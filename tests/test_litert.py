@@ -3,10 +3,12 @@
 import importlib.util
 import json
 
+import cv2
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+import tool_runs
 from test_onnx import SIZE, SKELETON, blurred_crops, example_image, expected_keypoints, lively, run_example, tiny_model
 
 from hrnet_tf.errors import InputError
@@ -117,3 +119,13 @@ def test_example_needs_litert_alone(precision, exported, tmp_path):
     assert names == SKELETON.names
     expected = expected_keypoints(heatmap_runner(path), image, box, "msra", "quarter")
     np.testing.assert_allclose(found, expected, atol=0.02)
+
+
+def test_the_command_says_nothing_of_the_runtime(exported, tmp_path):
+    """`tool_runs.run` refuses what libraries say of themselves, which LiteRT does once a process."""
+    cv2.imwrite(str(tmp_path / "photo.png"), np.zeros((64, 48, 3), np.uint8))
+    path, _ = exported["float32"]
+    write_card(path, ModelCard("tiny", SIZE, SKELETON))
+    flags = {"model": path, "input": tmp_path / "photo.png", "out_dir": tmp_path / "out"}
+    result = tool_runs.run("predict", **flags)
+    assert result.returncode == 0, result.stderr

@@ -1,8 +1,5 @@
 """Export to LiteRT (formerly TensorFlow Lite), for phones and small machines."""
 
-import contextlib
-import os
-import tempfile
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,6 +8,7 @@ import tensorflow as tf
 from hrnet_tf.export.check import FLOAT32_TOLERANCE, HALF_TOLERANCE, check_heatmaps, checked_crops
 from hrnet_tf.export.portable import portable_clone
 from hrnet_tf.files import PathLike, replacing
+from hrnet_tf.stderr import held_back
 
 if TYPE_CHECKING:
     import keras
@@ -78,18 +76,5 @@ def _convert(model, precision, calibration_crops):
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
         converter.inference_input_type = tf.uint8
         converter.representative_dataset = lambda: ([crop[None].astype(np.float32)] for crop in calibration_crops)
-    with _quiet():
+    with held_back():  # what the converter fails with, it raises
         return converter.convert()
-
-
-@contextlib.contextmanager
-def _quiet():
-    """Keeps from the terminal what the converter's C++ prints while it works; what it fails with, it raises."""
-    with tempfile.TemporaryFile() as log:
-        saved = os.dup(2)
-        os.dup2(log.fileno(), 2)
-        try:
-            yield
-        finally:
-            os.dup2(saved, 2)
-            os.close(saved)

@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from hrnet_tf.errors import InputError
 from hrnet_tf.files import PathLike, reason
+from hrnet_tf.stderr import without_notes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,11 +121,11 @@ def _onnx_runner(path):
 
 def _litert_runner(path):
     """The function of a LiteRT file, and the shapes of its input and output."""
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), without_notes():
         # TensorFlow announces that its interpreter moves to the package ai_edge_litert; the two are alike.
         warnings.filterwarnings("ignore", message=".*tf.lite.Interpreter is deprecated", category=UserWarning)
         interpreter = tf.lite.Interpreter(path)
-    interpreter.allocate_tensors()
+        interpreter.allocate_tensors()
     (images,), (heatmaps,) = interpreter.get_input_details(), interpreter.get_output_details()
     in_use = threading.Lock()  # an interpreter holds the tensors of one call
 
