@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from hrnet_tf.data.decoding import exif_orientation
 from hrnet_tf.data.omissions import Omission
 from hrnet_tf.data.shards import file_of, read_bytes
 from hrnet_tf.errors import InputError
@@ -18,7 +19,6 @@ _FRAMES = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _PNG_HEADER = 24
 # Of so many images the sizes are compared before training: of all would take as long as reading them.
 _NUM_COMPARED = 32
-_ORIENTATION_TAG = 0x0112
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,20 +94,5 @@ def _jpeg(file, tail):
             height, width = struct.unpack(">HH", segment[1:5])
             return Header((width, height), orientation, b"\xff\xd9" in tail)
         if marker == 0xE1 and segment.startswith(b"Exif\0\0"):
-            orientation = _exif_orientation(segment[6:])
+            orientation = exif_orientation(segment[6:])
     return None
-
-
-def _exif_orientation(data):
-    """Tag 0x0112 of the first directory of a TIFF block; 1, upright, where it is absent or damaged."""
-    order = {b"II": "<", b"MM": ">"}.get(data[:2])
-    try:
-        (start,) = struct.unpack_from(order + "I", data, 4)
-        (count,) = struct.unpack_from(order + "H", data, start)
-        for i in range(count):
-            tag, _, _, value = struct.unpack_from(order + "HHIH", data, start + 2 + 12 * i)
-            if tag == _ORIENTATION_TAG and 1 <= value <= 8:
-                return value
-    except (struct.error, TypeError):  # a directory outside the block, or no byte order
-        pass
-    return 1
