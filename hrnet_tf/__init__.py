@@ -40,3 +40,7 @@ _HOMES = {
     "weights.state_dict": ("load_state_dict",),
 }
 __getattr__ = lazy_attributes(__name__, _HOMES)
+
+
+def __dir__() -> list[str]:
+    return __all__

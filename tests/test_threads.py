@@ -210,7 +210,7 @@ def test_no_sum_is_part_of_a_convolution_in_files(signature, kind, small):
 
 
 @needs_onednn
-def test_what_is_found_in_graphs_is_what_tensorflow_does(tmp_path):
+def test_what_is_found_in_graphs_is_what_tensorflow_does():
     """The same network without precautions: TensorFlow makes the operation, and the graph shows that it will."""
     folded = fold_batch_norm(trained_like("hrnet_w18_small_v1", (64, 64)))
     function = fresh(folded)

@@ -23,3 +23,7 @@ _HOMES = {
     "pckh": ("evaluate_pckh",),
 }
 __getattr__ = lazy_attributes(__name__, _HOMES)
+
+
+def __dir__() -> list[str]:
+    return __all__

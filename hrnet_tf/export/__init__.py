@@ -35,3 +35,7 @@ _HOMES = {
     "saved_model": ("export_saved_model",),
 }
 __getattr__ = lazy_attributes(__name__, _HOMES)
+
+
+def __dir__() -> list[str]:
+    return __all__
