@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from urllib.parse import unquote
 
-from hrnet_tf.errors import InputError
+from hrnet_tf.errors import InputError, listed
 from hrnet_tf.files import PathLike
 
 # Of a split's annotations in its data directory: COCO and CVAT, then Roboflow, Label Studio and COCO-Annotator.
@@ -20,8 +20,6 @@ _ANNOTATIONS = (
     "{split}.json",
 )
 _IMAGES = ("images/{split}", "{split}", "{split}/images", "images", ".")
-# How many files an error names.
-_MAX_NAMES = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,8 +74,7 @@ def _there_is(data_dir):
     found = list(dict.fromkeys(found))
     if not found:
         return ""
-    more = f" and {len(found) - _MAX_NAMES} more" if len(found) > _MAX_NAMES else ""
-    return f", or give --annotations=FILE --images=FOLDER. JSON files there: {', '.join(found[:_MAX_NAMES])}{more}"
+    return f", or give --annotations=FILE --images=FOLDER. JSON files there: {listed(found)}"
 
 
 def _entries(folder):

@@ -11,13 +11,13 @@ import numpy as np
 from hrnet_tf import geometry
 from hrnet_tf.data.decoding import decode
 from hrnet_tf.data.shards import file_of, read_bytes
-from hrnet_tf.errors import InputError
+from hrnet_tf.errors import InputError, listed
 from hrnet_tf.files import PathLike
 from hrnet_tf.first_bytes import LOOKED_AT, is_image, is_video, what_it_is
 from hrnet_tf.skeletons import Skeleton
 
-# How many names an error lists before it counts the rest.
-_MAX_NAMES = 5
+# An error has so many characters of names before it counts the rest.
+_NAMES_LENGTH = 300
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,10 +74,9 @@ def check_images_exist(records: PersonRecords) -> None:
     used = np.unique(records.image_index)
     absent = [path for path in (records.image_paths[i] for i in used) if not os.path.isfile(file_of(path))]
     if absent:
-        more = f" and {len(absent) - _MAX_NAMES} more" if len(absent) > _MAX_NAMES else ""
         raise InputError(
             f"{len(absent)} of {len(used)} images listed in the annotations are absent: "
-            f"{', '.join(absent[:_MAX_NAMES])}{more}. Complete the images or correct the data directory."
+            f"{listed(absent, _NAMES_LENGTH)}. Complete the images or correct the data directory."
         )
 
 
