@@ -23,6 +23,7 @@ MAY_IMPORT = {
     "geometry": set(),
     "first_bytes": set(),
     "files": {"errors", "first_bytes"},
+    "devices": {"errors"},
     "models": set(),
     "losses": set(),
     "visualize": BASE | {"files"},
@@ -35,10 +36,10 @@ MAY_IMPORT = {
     "synthetic": BASE | {"files", "data"},
     "benchmarks": BASE | {"lazy", "data", "evaluation"},
     "prediction": BASE
-    | {"files", "first_bytes", "heatmaps", "models", "model_card", "data", "evaluation", "visualize"},
-    "export": BASE | {"files", "lazy", "heatmaps", "models", "model_card", "prediction"},
+    | {"files", "first_bytes", "devices", "heatmaps", "models", "model_card", "data", "evaluation", "visualize"},
+    "export": BASE | {"files", "lazy", "devices", "heatmaps", "models", "model_card", "prediction"},
     "cli": None,  # everything
-    "training": BASE | {"files", "heatmaps", "losses", "models", "data"},
+    "training": BASE | {"files", "devices", "heatmaps", "losses", "models", "data"},
 }
 
 
