@@ -1,6 +1,7 @@
 """HRNet: parallel branches from 1/4 to 1/32 of the input's size that exchange features by summation.
 
-Sun et al., "Deep High-Resolution Representation Learning for Human Pose Estimation", CVPR 2019.
+Sun et al., "Deep High-Resolution Representation Learning for Human Pose Estimation", CVPR 2019; HRNetV2: Wang et al.,
+"Deep High-Resolution Representation Learning for Visual Recognition", TPAMI 2020, section 3.3.
 Imports keras alone, so that the network runs on every Keras backend.
 
 Shape legend: B batch, H and W input, h = H/4 and w = W/4 heatmap, C channels.
@@ -18,6 +19,7 @@ from hrnet_tf.models.variants import HRNETS
 def features(x: keras.KerasTensor, name: str, dtype: str) -> keras.KerasTensor:
     """The network `name` between normalisation and final layer, [B,H,W,3] -> [B,h,w,C]."""
     variant = HRNETS[name]
+    upsampling = "bilinear" if variant.concatenated else "nearest"
     x = blocks.conv_bn(x, 64, 3, "conv1", "bn1", strides=2, use_relu=True, dtype=dtype)
     x = blocks.conv_bn(x, 64, 3, "conv2", "bn2", strides=2, use_relu=True, dtype=dtype)  # [B,h,w,64]
     for i in range(variant.layer1_blocks):
@@ -29,8 +31,23 @@ def features(x: keras.KerasTensor, name: str, dtype: str) -> keras.KerasTensor:
         branches = transition(branches, widths, f"transition{stage - 1}", dtype)
         for module in range(num_modules):
             last = stage == 4 and module == num_modules - 1
-            branches = hr_module(branches, variant.num_blocks, f"stage{stage}_{module}", dtype, single_output=last)
-    return branches[0]
+            outputs = 1 if last and not variant.concatenated else stage
+            branches = hr_module(branches, variant.num_blocks, f"stage{stage}_{module}", dtype, outputs, upsampling)
+    return concatenate(branches, upsampling, dtype) if variant.concatenated else branches[0]
+
+
+def concatenate(branches: Sequence[keras.KerasTensor], upsampling: str, dtype: str) -> keras.KerasTensor:
+    """All branches at the size of the first, mixed by a 1x1 convolution, -> [B,h,w,C], C being all their channels.
+
+    The convolution has a bias beside its normalisation, as in MMPose's heads.
+    """
+    resized = [
+        layers.UpSampling2D(2**i, interpolation=upsampling, name=f"concatenate_{i}_up", dtype=dtype)(x) if i else x
+        for i, x in enumerate(branches)
+    ]
+    x = layers.Concatenate(name="concatenate", dtype=dtype)(resized)
+    x = blocks.conv(x, x.shape[-1], 1, "conv_layers_0", use_bias=True, dtype=dtype)
+    return blocks.relu(blocks.batch_norm(x, "conv_layers_1", dtype=dtype), "conv_layers_1_relu", dtype=dtype)
 
 
 def transition(
@@ -57,25 +74,24 @@ def transition(
 
 
 def hr_module(
-    branches: Sequence[keras.KerasTensor], num_blocks: int, name: str, dtype: str, single_output: bool = False
+    branches: Sequence[keras.KerasTensor], num_blocks: int, name: str, dtype: str, num_outputs: int, upsampling: str
 ) -> list[keras.KerasTensor]:
-    """Basic blocks in every branch, then fusion of every branch into every other (into the first alone
-    with `single_output`)."""
+    """Basic blocks in every branch, then fusion of every branch into each of the first `num_outputs`."""
     branches = list(branches)
     for i, x in enumerate(branches):
         for block in range(num_blocks):
             x = blocks.basic_block(x, x.shape[-1], f"{name}_branches_{i}_{block}", dtype=dtype)
         branches[i] = x
-    return [fuse(branches, i, name, dtype) for i in range(1 if single_output else len(branches))]
+    return [fuse(branches, i, name, dtype, upsampling) for i in range(num_outputs)]
 
 
-def fuse(branches: Sequence[keras.KerasTensor], i: int, name: str, dtype: str) -> keras.KerasTensor:
+def fuse(branches: Sequence[keras.KerasTensor], i: int, name: str, dtype: str, upsampling: str) -> keras.KerasTensor:
     """ReLU of the sum of all branches brought to the shape of branch `i` (paper, section 3, "exchange unit")."""
     resized = []
     for j, x in enumerate(branches):
         prefix = f"{name}_fuse_layers_{i}_{j}"
         if j > i:
-            x = fuse_up(x, branches[i].shape[-1], 2 ** (j - i), prefix, dtype)
+            x = fuse_up(x, branches[i].shape[-1], 2 ** (j - i), prefix, dtype, upsampling)
         elif j < i:
             x = fuse_down(x, branches[i].shape[-1], i - j, prefix, dtype)
         resized.append(x)
@@ -83,10 +99,10 @@ def fuse(branches: Sequence[keras.KerasTensor], i: int, name: str, dtype: str) -
     return blocks.relu(x, f"{name}_fuse_{i}_relu", dtype=dtype)
 
 
-def fuse_up(x: keras.KerasTensor, width: int, factor: int, name: str, dtype: str) -> keras.KerasTensor:
-    """1x1 convolution, then nearest upsampling by `factor`, [B,h,w,C] -> [B,h*factor,w*factor,width]."""
+def fuse_up(x: keras.KerasTensor, width: int, factor: int, name: str, dtype: str, upsampling: str) -> keras.KerasTensor:
+    """1x1 convolution, then upsampling by `factor`, [B,h,w,C] -> [B,h*factor,w*factor,width]."""
     x = blocks.conv_bn(x, width, 1, f"{name}_0", f"{name}_1", dtype=dtype)
-    return layers.UpSampling2D(factor, interpolation="nearest", name=f"{name}_up", dtype=dtype)(x)
+    return layers.UpSampling2D(factor, interpolation=upsampling, name=f"{name}_up", dtype=dtype)(x)
 
 
 def fuse_down(x: keras.KerasTensor, width: int, num_steps: int, name: str, dtype: str) -> keras.KerasTensor:

@@ -17,13 +17,18 @@ TRAINING_PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 
 @dataclasses.dataclass(frozen=True)
 class HRNet:
-    """What tells one HRNet from another; branch i has `width * 2**i` channels."""
+    """What tells one HRNet from another; branch i has `width * 2**i` channels.
+
+    HRNetV1 gives its highest branch, HRNetV2 (`concatenated`) all four, brought to the highest one's size, and mixes
+    them by a 1x1 convolution before the final layer. It upsamples by bilinear interpolation, HRNetV1 by repetition.
+    """
 
     width: int
     num_modules: tuple[int, int, int] = (1, 4, 3)  # of stages 2, 3, 4
     num_blocks: int = 4  # basic blocks of a branch of a module
     layer1_blocks: int = 4
     layer1_filters: int = 64
+    concatenated: bool = False
 
 
 HRNETS = {
@@ -32,6 +37,8 @@ HRNETS = {
     # The small ones come from the authors' ImageNet repository.
     "hrnet_w18_small_v1": HRNet(width=16, num_modules=(1, 1, 1), num_blocks=2, layer1_blocks=1, layer1_filters=32),
     "hrnet_w18_small_v2": HRNet(width=18, num_modules=(1, 3, 2), num_blocks=2, layer1_blocks=2),
+    # MMPose's, for hands and faces.
+    "hrnetv2_w18": HRNet(width=18, concatenated=True),
 }
 
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 _HEAD = ("final_layer.weight", "final_layer.bias")
 _DECONV = "deconv_layers."
+# Of a pose network alone, before its final layer: a pose_resnet's, and an HRNetV2's.
+_BEFORE_HEAD = (_DECONV, "conv_layers.")
 # The outputs that the last fusion of a pose network leaves out.
 _UNUSED_FUSION = re.compile(r"stage4\.\d+\.fuse_layers\.[123]\.")
 # How many characters of names an error lists.
@@ -122,8 +124,9 @@ def initialize_from(model: "keras.Model", path: PathLike, state_dict: str | None
     """Starts a model from weights of another task: an ImageNet classifier, or a pose network of other keypoints.
 
     Every weight of the stem and of the stages must be in the file. Heads of classifiers are not taken,
-    and weights that such files have nothing for (the final layer, and a pose_resnet's transposed
-    convolutions) stay as they are. So does the final layer if it is for another number of keypoints.
+    and weights that such files have nothing for (the final layer, a pose_resnet's transposed convolutions and
+    what an HRNetV2 has after its branches) stay as they are. So does the final layer if it is for another number of
+    keypoints.
 
     Args:
         model: a model of `build_model`.
@@ -140,13 +143,13 @@ def initialize_from(model: "keras.Model", path: PathLike, state_dict: str | None
     arrays = checkpoint.state_dict
     match = match_state_dict(model, arrays)
     keep_head = _has_other_head(model, arrays) or not any(name in arrays for name in _HEAD)
-    keep_deconv = not any(name.startswith(_DECONV) for name in arrays)
+    keep_before_head = not any(name.startswith(_BEFORE_HEAD) for name in arrays)
     unexpected = set(match.unexpected)
 
     def is_left_out(name: str) -> bool:
         if name in unexpected:
             return is_of_classifier(name) or _UNUSED_FUSION.match(name) is not None
-        return (keep_head and name in _HEAD) or (keep_deconv and name.startswith(_DECONV))
+        return (keep_head and name in _HEAD) or (keep_before_head and name.startswith(_BEFORE_HEAD))
 
     not_taken, kept_fresh = match.leave_out(is_left_out)
     _assign(model, path, checkpoint, match)

@@ -15,14 +15,20 @@ from hrnet_tf.errors import listed
 
 OFFICIAL, MMPOSE, IMAGENET = "official", "MMPose", "ImageNet classifier"
 _MMPOSE_BACKBONE = "backbone."
-_MMPOSE_HEAD = re.compile(r"(?:keypoint_)?head\.((?:final_layer|deconv_layers)\..*)")
+_MMPOSE_HEAD = re.compile(r"(?:keypoint_)?head\.((?:final_layer|deconv_layers|conv_layers)\..*)")
+# Before its 1.0 MMPose counted the convolutions, normalisations and ReLUs of an HRNetV2's head on in `final_layer`.
+_OLD_MMPOSE_HEAD = {
+    "final_layer.0.": "conv_layers.0.",
+    "final_layer.1.": "conv_layers.1.",
+    "final_layer.3.": "final_layer.",
+}
 # What only classifiers have; "head.<number>" is of MMPose's ImageNet files.
 _CLASSIFIER = re.compile(
     r"(?:incre_modules|downsamp_modules|classifier|fc|neck|final_layer\.[01]|head\.\d+|head\.fc)\.|incre|downsamp_modules"
 )
 # Parts of a network by their official names and MMPose's: a prefix is none of them.
 _PARTS = re.compile(
-    r"(?:conv|bn|layer|stage|transition)\d+|final_layer|deconv_layers|incre_modules|downsamp_modules|classifier|fc|head|"
+    r"(?:conv|bn|layer|stage|transition)\d+|final_layer|conv_layers|deconv_layers|incre_modules|downsamp_modules|classifier|fc|head|"
     r"keypoint_head|neck"
 )
 # What every network here has, to tell what its names begin with; and whose is taken where there are several.
@@ -118,5 +124,8 @@ def _from_mmpose(arrays: Arrays) -> Arrays:
     for name, array in arrays.items():
         in_head = _MMPOSE_HEAD.fullmatch(name)
         official = in_head[1] if in_head else name.removeprefix(_MMPOSE_BACKBONE)
+        if in_head:
+            old = next((old for old in _OLD_MMPOSE_HEAD if official.startswith(old)), "")
+            official = _OLD_MMPOSE_HEAD.get(old, "") + official.removeprefix(old)
         state_dict[name if official in state_dict else official] = array
     return state_dict
