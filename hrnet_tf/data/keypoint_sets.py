@@ -7,7 +7,7 @@ import numpy as np
 
 from hrnet_tf.data.omissions import Omission, short, whole_number
 from hrnet_tf.errors import InputError
-from hrnet_tf.skeletons import Skeleton, keypoint_category, skeleton_from_category
+from hrnet_tf.skeletons import Skeleton, find, keypoint_category, skeleton_from_category
 
 # Published tolerances are below this (COCO's 0.025 to 0.107): with larger ones nearly every prediction counts as right.
 _MAX_MEDIAN_SIGMA = 0.3
@@ -41,7 +41,7 @@ def find_set(
     skeleton = None
     try:
         if isinstance(category["keypoints"], list):
-            category["skeleton"] = _limbs(category.get("skeleton"), len(category["keypoints"]), omissions)
+            category["skeleton"] = _limbs(category.get("skeleton"), category["keypoints"], omissions)
         skeleton = skeleton_from_category(category, path)
         if skeleton.num_keypoints and np.median(skeleton.oks_sigmas) > _MAX_MEDIAN_SIGMA:
             raise InputError(
@@ -108,10 +108,14 @@ def _say_others(objects, ids, category, omissions):
         omissions.append(Omission("left out", what, len(others), len(objects["annotations"]), example))
 
 
-def _limbs(pairs, num_keypoints, omissions):
-    """The pairs of a category's `skeleton` that are in the set, from 1; limbs are only drawn."""
+def _limbs(pairs, names, omissions):
+    """The pairs of a category's `skeleton`, from 1, that are in the set; limbs are only drawn.
+
+    There are none where the set is published and some are not in it: CrowdPose's files have COCO's.
+    """
     if not pairs:
         return []
+    num_keypoints = len(names)
     given = pairs if isinstance(pairs, list) else [pairs]
     read = [[whole_number(i) for i in pair] if isinstance(pair, list) and len(pair) == 2 else None for pair in given]
     numbers = [i for pair in read if pair for i in pair if i is not None]
@@ -120,7 +124,10 @@ def _limbs(pairs, num_keypoints, omissions):
         read = [[i + 1 if i is not None else None for i in pair] if pair else None for pair in read]
     good = [pair for pair in read if pair and all(i is not None and 1 <= i <= num_keypoints for i in pair)]
     bad = [given[i] for i, pair in enumerate(read) if pair not in good]
-    if bad:
-        what = f"limbs that are no pairs of numbers from 1 to {num_keypoints}; limbs are only drawn"
-        omissions.append(Omission("left out", what, len(bad), len(given), short(bad[0])))
-    return good
+    if not bad:
+        return good
+    published = find(names)
+    instead = f"drawn are those of {published} instead of all" if published else "limbs are only drawn"
+    what = f"limbs that are no pairs of numbers from 1 to {num_keypoints}: {instead}"
+    omissions.append(Omission("left out", what, len(bad), len(given), short(bad[0])))
+    return [] if published else good

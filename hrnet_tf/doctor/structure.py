@@ -8,7 +8,7 @@ from hrnet_tf.data.omissions import FEW, whole_number
 from hrnet_tf.doctor.findings import NUM_EXAMPLES, Finding, example_id, printable
 from hrnet_tf.doctor.table import Table
 from hrnet_tf.errors import MAX_LINE
-from hrnet_tf.skeletons import COCO, DEFAULT_OKS_SIGMA
+from hrnet_tf.skeletons import DEFAULT_OKS_SIGMA, find
 
 _REFUSALS = {"category": "category_unusable", "set": "category_unusable", "nobody": "nobody_usable"}
 
@@ -146,7 +146,7 @@ def check_skeleton(table: Table) -> list[Finding]:
         everyone = range(skeleton.num_keypoints)
         message = "no name tells left from right, so mirroring exchanges none: wrong if the object has sides"
         findings += _of_keypoints("no_sides", everyone, skeleton, "warning", message, _PAIRS)
-    if table.category.get("sigmas") is None and set(skeleton.names) != set(COCO.names):
+    if table.category.get("sigmas") is None and find(skeleton.names) is None:
         message = f"the category has no 'sigmas': AP is measured with {DEFAULT_OKS_SIGMA} for every keypoint"
         advice = "add 'sigmas' to the category, one for each keypoint; COCO's are from 0.025 (eyes) to 0.107 (hips)"
         findings += _of_keypoints("sigmas_missing", range(skeleton.num_keypoints), skeleton, "warning", message, advice)
