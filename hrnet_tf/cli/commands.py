@@ -115,6 +115,10 @@ def predict() -> None:
     file name; without them the number that its name consists of, such as 785 of 000000000785.jpg;
     that of a video's frame is its number, from 0. Where not every file has a number of its own, the
     results count the files from 1, and detections must give each box's `file_name`.
+
+    --keypoints gives another set than the network's for results and copies, as far as the network has
+    its keypoints: coco, mpii, halpe26, openpose18, openpose (its default, 25 keypoints), and others of
+    docs/keypoint_sets.md. What the network does not have is 0, 0 with score 0.
     """
     flags.DEFINE_string("model", None, _NETWORK_FILE)
     flags.DEFINE_string("input", None, "Image, folder of images, or video.")
@@ -124,6 +128,7 @@ def predict() -> None:
     flags.DEFINE_string("boxes", None, "Boxes to look in: x,y,width,height;x,y,width,height;... in pixels.")
     flags.DEFINE_string("annotations", None, "COCO-format file with the images' ids and the model's keypoints.")
     flags.DEFINE_float("score_threshold", 0.2, "Keypoints scored at or below it are not drawn.")
+    flags.DEFINE_string("keypoints", None, "Keypoint set to write, such as openpose; by default the network's.")
     flags.DEFINE_bool("flip_test", True, "Average the heatmaps of the crop and of its mirror image.")
     flags.DEFINE_integer("batch_size", 32, "People in a batch.", lower_bound=1)
     _define_codec_flags()

@@ -4,7 +4,7 @@ import sys
 
 from absl import flags
 
-from hrnet_tf import PosePredictor
+from hrnet_tf import PosePredictor, skeletons
 from hrnet_tf.cli import shared
 from hrnet_tf.cli.keypoint_names import renamed
 from hrnet_tf.errors import InputError
@@ -17,6 +17,8 @@ FLAGS = flags.FLAGS
 
 def main() -> None:
     shared.assume_frozen_weights()
+    if FLAGS.keypoints:
+        skeletons.named(FLAGS.keypoints)
     annotated = boxes.read_annotations(FLAGS.annotations) if FLAGS.annotations else None
     skeleton = annotated.skeleton if annotated else None
     if skeleton is None and FLAGS.keypoint_names:
@@ -35,7 +37,7 @@ def main() -> None:
     if is_video:
         unit = "frames"
         done, people, announced = files.predict_video(
-            predictor, FLAGS.input, FLAGS.out_dir, boxes_of, FLAGS.score_threshold, category_id
+            predictor, FLAGS.input, FLAGS.out_dir, boxes_of, FLAGS.score_threshold, category_id, FLAGS.keypoints
         )
         if done < announced:
             print(f"{FLAGS.input} announces {announced} frames, of which {done} could be read", file=sys.stderr)
@@ -45,7 +47,7 @@ def main() -> None:
     else:
         unit = f"of {len(images)} images"
         done, people = files.predict_images(
-            predictor, images, FLAGS.out_dir, boxes_of, bad_images, FLAGS.score_threshold, category_id
+            predictor, images, FLAGS.out_dir, boxes_of, bad_images, FLAGS.score_threshold, category_id, FLAGS.keypoints
         )
     bad_images.report()
     found = f"{people} people" if FLAGS.detections or FLAGS.boxes else "each taken for one person"

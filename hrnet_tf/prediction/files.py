@@ -5,11 +5,6 @@ Pictures stream through, so that neither a folder nor a video has to fit in memo
 Shape legend: H and W image, N people, K keypoints.
 """
 
-import contextlib
-import csv
-import dataclasses
-import itertools
-import json
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
@@ -25,37 +20,13 @@ from hrnet_tf.evaluation import rescore
 from hrnet_tf.files import PathLike, replacing
 from hrnet_tf.prediction.boxes import BoxSource
 from hrnet_tf.prediction.predictor import PosePredictor, load_image
+from hrnet_tf.prediction.results import Picture, ResultForm, results_writer
 from hrnet_tf.prediction.video import open_video, video_writer
 from hrnet_tf.skeletons import Skeleton
 from hrnet_tf.visualize import draw_boxes, draw_keypoints, write_image
 
-JSON_NAME, CSV_NAME = "predictions.json", "predictions.csv"
-CSV_COLUMNS = ("file", "frame", "person", "keypoint", "x", "y", "score")
-_DECIMALS = 4
-
 # Pictures are predicted together until they have this many pixels: 150 MB.
 _MAX_PIXELS = 50_000_000
-
-
-@dataclasses.dataclass(frozen=True)
-class Picture:
-    """An image to predict people in.
-
-    Attributes:
-        name: of its file.
-        image: [H,W,3] uint8 RGB.
-        image_id: integer that stands for it in the results.
-        boxes: [N,4] float32, or None for the whole image.
-        box_scores: [N] float32, [1] for the whole image.
-        frame: number in the video, from 0, or None for an image file.
-    """
-
-    name: str
-    image: np.ndarray
-    image_id: int
-    boxes: np.ndarray | None
-    box_scores: np.ndarray
-    frame: int | None = None
 
 
 def find_images(
@@ -153,6 +124,7 @@ def predict_images(
     on_bad_image: Callable[[InputError], None],
     score_threshold: float = 0.2,
     category_id: int = 1,
+    keypoint_set: str | None = None,
 ) -> tuple[int, int]:
     """Predicts people in image files and writes annotated copies, `predictions.json` and `predictions.csv`.
 
@@ -164,15 +136,17 @@ def predict_images(
         on_bad_image: called with the InputError of an image that cannot be read.
         score_threshold: keypoints scored at or below it are not drawn; the results have them.
         category_id: what the results are written with.
+        keypoint_set: of `skeletons.NAMES`, what results and copies have instead of the network's keypoints.
 
     Returns:
         the numbers of images and of people predicted.
 
     Raises:
-        InputError: no image can be read, or `out_dir` cannot be written or is the images' folder.
+        InputError: no image can be read, or `out_dir` cannot be written or is the images' folder, or the network
+            has no keypoint of the set.
     """
+    form = ResultForm(predictor.skeleton, keypoint_set, category_id)
     ids = result_ids(numbers)
-
     root, names = root_of(numbers), picture_names(numbers)
 
     def pictures():
@@ -185,7 +159,7 @@ def predict_images(
             yield Picture(name, image, ids[path], *boxes_of(name, number))
 
     def draw(picture, keypoints):
-        drawn = annotated(picture, keypoints, predictor.skeleton, score_threshold)
+        drawn = annotated(picture, keypoints, form.skeleton, score_threshold)
         copy = Path(out_dir, copy_name(picture.name))
         copy.parent.mkdir(parents=True, exist_ok=True)
         write_image(copy, drawn)
@@ -194,7 +168,7 @@ def predict_images(
     if any(os.path.realpath(Path(out_dir, copy_name(name))) in originals for name in names):
         raise InputError(f"annotated copies would replace the originals: give another folder than {out_dir}")
     with _staging_folder(out_dir, root) as staging:
-        done = _predict(predictor, pictures(), draw, staging, len(numbers), category_id)
+        done = _predict(predictor, pictures(), draw, staging, len(numbers), form)
         if not done[0]:
             raise InputError("none of the images can be read")
         _move_all(staging, out_dir)
@@ -208,6 +182,7 @@ def predict_video(
     boxes_of: BoxSource,
     score_threshold: float = 0.2,
     category_id: int = 1,
+    keypoint_set: str | None = None,
 ) -> tuple[int, int, int]:
     """Predicts people in a video's frames and writes an annotated copy (`.mp4`) beside the two files of results.
 
@@ -215,23 +190,25 @@ def predict_video(
 
     Args:
         path: of the video.
-        predictor, out_dir, boxes_of, score_threshold, category_id: as for `predict_images`.
+        predictor, out_dir, boxes_of, score_threshold, category_id, keypoint_set: as for `predict_images`.
 
     Returns:
         the numbers of frames and of people predicted, and the number of frames that the file announces.
 
     Raises:
-        InputError: the video cannot be read, or `out_dir` cannot be written or is the video's folder.
+        InputError: the video cannot be read, or `out_dir` cannot be written or is the video's folder, or the network
+            has no keypoint of the set.
     """
+    form = ResultForm(predictor.skeleton, keypoint_set, category_id)
     path = Path(path)
     with open_video(path) as (frames, fps, announced), _staging_folder(out_dir, path.parent) as staging:
         with video_writer(Path(staging, f"{path.stem}.mp4"), fps) as write:
 
             def draw(picture, keypoints):
-                write(annotated(picture, keypoints, predictor.skeleton, score_threshold))
+                write(annotated(picture, keypoints, form.skeleton, score_threshold))
 
             pictures = (Picture(path.name, image, i, *boxes_of(None, i), i) for i, image in enumerate(frames))
-            done = _predict(predictor, pictures, draw, staging, announced or None, category_id)
+            done = _predict(predictor, pictures, draw, staging, announced or None, form)
         if not done[0]:
             raise InputError(f"cannot decode video {path}: no frame of it")
         if not done[1]:
@@ -254,23 +231,25 @@ def copy_name(name: str) -> str:
     return name if cv2.haveImageWriter(name) else f"{name}.png"
 
 
-def _predict(predictor, pictures, draw, folder, total, category_id):
+def _predict(predictor, pictures, draw, folder, total, form):
     """Predicts `pictures` in turn, calls `draw(picture, keypoints)` and writes the results into `folder`.
 
-    `total` is how many pictures there are, None where that is unknown.
+    `form` is the `ResultForm` of both, `total` is how many pictures there are, None where that is unknown.
 
     Returns:
         the numbers of pictures and people.
     """
     num_pictures = num_people = 0
     with (
-        _results_writer(folder, predictor.skeleton, category_id) as add,
+        results_writer(folder, form) as add,
         progress.bar("predicting", total, "pictures") as shown,
     ):
         for group in _groups(pictures, predictor.batch_size):
             found = predictor.predict_batch([picture.image for picture in group], [picture.boxes for picture in group])
             for picture, keypoints in zip(group, found, strict=True):
-                add(picture, keypoints)
+                scores = rescore(picture.box_scores, keypoints[..., 2])
+                keypoints = form.of(keypoints)
+                add(picture, keypoints, scores)
                 draw(picture, keypoints)
                 num_people += len(keypoints)
             num_pictures += len(group)
@@ -291,35 +270,6 @@ def _groups(pictures, num_people):
             group, people, pixels = [], 0, 0
     if group:
         yield group
-
-
-@contextlib.contextmanager
-def _results_writer(folder, skeleton, category_id):
-    """Yields a function (picture, keypoints [N,K,3]) that adds to both files of results in `folder`."""
-    with (
-        open(Path(folder, JSON_NAME), "w", encoding="utf-8") as json_file,
-        open(Path(folder, CSV_NAME), "w", encoding="utf-8", newline="") as csv_file,
-    ):
-        table = csv.writer(csv_file)
-        table.writerow(CSV_COLUMNS)
-        separator = "[\n"
-
-        def add(picture, keypoints):
-            nonlocal separator
-            scores = rescore(picture.box_scores, keypoints[..., 2])
-            frame = {} if picture.frame is None else {"frame": picture.frame}
-            for person, (points, score) in enumerate(zip(keypoints, scores, strict=True)):
-                rounded = np.round(points.astype(np.float64), _DECIMALS).tolist()
-                result = {"image_id": picture.image_id, "category_id": category_id}
-                result |= {"keypoints": [*itertools.chain(*rounded)]}
-                result |= {"score": round(float(score), _DECIMALS), "file_name": picture.name, **frame}
-                json_file.write(separator + json.dumps(result))
-                separator = ",\n"
-                for name, values in zip(skeleton.names, rounded, strict=True):
-                    table.writerow([picture.name, picture.frame, person, name, *values])
-
-        yield add
-        json_file.write("[]\n" if separator == "[\n" else "\n]\n")
 
 
 def _staging_folder(out_dir, source_dir):

@@ -1,0 +1,102 @@
+"""The files of results: COCO's keypoint results as JSON, and a table with a line for each keypoint.
+
+Shape legend: H and W image, N people, K keypoints.
+"""
+
+import contextlib
+import csv
+import dataclasses
+import itertools
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hrnet_tf.files import PathLike
+from hrnet_tf.skeletons import Skeleton, convert, named
+
+JSON_NAME, CSV_NAME = "predictions.json", "predictions.csv"
+CSV_COLUMNS = ("file", "frame", "person", "keypoint", "x", "y", "score")
+_DECIMALS = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class Picture:
+    """An image to predict people in.
+
+    Attributes:
+        name: of its file.
+        image: [H,W,3] uint8 RGB.
+        image_id: integer that stands for it in the results.
+        boxes: [N,4] float32, or None for the whole image.
+        box_scores: [N] float32, [1] for the whole image.
+        frame: number in the video, from 0, or None for an image file.
+    """
+
+    name: str
+    image: np.ndarray
+    image_id: int
+    boxes: np.ndarray | None
+    box_scores: np.ndarray
+    frame: int | None = None
+
+
+class ResultForm:
+    """What results are written as.
+
+    Attributes:
+        skeleton: `Skeleton` of their keypoints.
+        keypoint_set: the name of their set where it is not the network's own, else None.
+        category_id: of everybody.
+    """
+
+    def __init__(self, network: Skeleton, keypoint_set: str | None = None, category_id: int = 1):
+        """
+        Args:
+            network: the K keypoints that are predicted.
+            keypoint_set: of `skeletons.NAMES`, to write these instead; None for the network's.
+            category_id: of everybody.
+
+        Raises:
+            InputError: there is no such set, or the network has no keypoint of it.
+        """
+        self._network = network
+        self.skeleton = named(keypoint_set) if keypoint_set else network
+        self.keypoint_set = keypoint_set
+        self.category_id = category_id
+        self.of(np.zeros((0, network.num_keypoints, 3), np.float32))
+
+    def of(self, keypoints: np.ndarray) -> np.ndarray:
+        """[N,K2,3] of predicted keypoints [N,K,3]."""
+        return convert(keypoints, self._network, self.skeleton) if self.keypoint_set else keypoints
+
+
+@contextlib.contextmanager
+def results_writer(folder: PathLike, form: ResultForm) -> Iterator[Callable[[Picture, np.ndarray, np.ndarray], None]]:
+    """Yields a function (picture, keypoints [N,K2,3], people's scores [N]) that adds to both files in `folder`."""
+    with (
+        open(Path(folder, JSON_NAME), "w", encoding="utf-8") as json_file,
+        open(Path(folder, CSV_NAME), "w", encoding="utf-8", newline="") as csv_file,
+    ):
+        table = csv.writer(csv_file)
+        table.writerow(CSV_COLUMNS)
+        separator = "[\n"
+        of_set = {"keypoint_set": form.keypoint_set} if form.keypoint_set else {}
+
+        def add(picture: Picture, keypoints: np.ndarray, scores: np.ndarray) -> None:
+            nonlocal separator
+            frame = {} if picture.frame is None else {"frame": picture.frame}
+            for person, (points, score) in enumerate(zip(keypoints, scores, strict=True)):
+                rounded = np.round(points.astype(np.float64), _DECIMALS).tolist()
+                result: dict[str, Any] = {"image_id": picture.image_id, "category_id": form.category_id}
+                result |= {"keypoints": [*itertools.chain(*rounded)]}
+                result |= {"score": round(float(score), _DECIMALS), "file_name": picture.name, **frame, **of_set}
+                json_file.write(separator + json.dumps(result))
+                separator = ",\n"
+                for name, values in zip(form.skeleton.names, rounded, strict=True):
+                    table.writerow([picture.name, picture.frame, person, name, *values])
+
+        yield add
+        json_file.write("[]\n" if separator == "[\n" else "\n]\n")
