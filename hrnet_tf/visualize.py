@@ -21,6 +21,9 @@ BOX_COLOR = (250, 250, 250)
 # Limb width as a fraction of the person's extent, and its bounds in pixels.
 LIMB_WIDTH = 0.014
 MIN_LIMB_WIDTH, MAX_LIMB_WIDTH = 1, 12
+# Where keypoints crowd together, as in faces and hands, they are drawn so many times smaller than the distance to the
+# one that is so many away. Bodies alone are never that dense.
+CROWD, ROOM = 8, 12
 
 # Width of the lines of boxes as a fraction of the image's longer side.
 BOX_WIDTH = 0.0015
@@ -43,7 +46,8 @@ def draw_keypoints(
 ) -> np.ndarray:
     """Draws people's limbs and keypoints over an image: left orange, right blue, centre green.
 
-    Sides are the person's own. Lines are as wide as suits the person's extent in the image.
+    Sides are the person's own. Lines are as wide as suits the person's extent in the image, and finer where keypoints
+    crowd together, as those of faces and hands.
 
     Args:
         image: [H, W, 3] uint8 RGB.
@@ -196,24 +200,39 @@ def _draw_person(canvas, points, shown, skeleton):
     """Draws one person in place: outlines first, so that no outline cuts a limb in two."""
     if not shown.any():
         return
-    extent = np.ptp(points[shown], axis=0).max()
-    width = int(np.clip(round(LIMB_WIDTH * extent), MIN_LIMB_WIDTH, MAX_LIMB_WIDTH))
-    # The outline is a pixel on each side of thin limbs, more of wide ones.
-    outline = 1 + width // 5
+    widths = _widths(points, shown)
     placed = np.where(shown[:, None], points, 0).clip(-MAX_COORDINATE, MAX_COORDINATE)
     fixed = np.round(placed * 2**SUBPIXEL_BITS).astype(int).tolist()
-    limbs = [(a, b) for a, b in skeleton.limbs if shown[a] and shown[b]]
+    # A limb is as wide as its wider end: an arm does not get thin towards the hand.
+    limbs = [(a, b, max(widths[a], widths[b])) for a, b in skeleton.limbs if shown[a] and shown[b]]
     sides = _sides(skeleton)
-    for a, b in limbs:
-        cv2.line(canvas, fixed[a], fixed[b], OUTLINE_COLOR, width + 2 * outline, cv2.LINE_AA, SUBPIXEL_BITS)
-    for a, b in limbs:
+    for a, b, width in limbs:
+        if _outline(width):
+            whole = round(width) + 2 * _outline(width)
+            cv2.line(canvas, fixed[a], fixed[b], OUTLINE_COLOR, whole, cv2.LINE_AA, SUBPIXEL_BITS)
+    for a, b, width in limbs:
         color = sides[a] if sides[a] == sides[b] else CENTER_COLOR
-        cv2.line(canvas, fixed[a], fixed[b], color, width, cv2.LINE_AA, SUBPIXEL_BITS)
-    radius = round((0.5 + 0.9 * width) * 2**SUBPIXEL_BITS)
-    ring = radius + round(0.75 * outline * 2**SUBPIXEL_BITS)
+        cv2.line(canvas, fixed[a], fixed[b], color, max(1, round(width)), cv2.LINE_AA, SUBPIXEL_BITS)
     for k in np.flatnonzero(shown):
+        radius = round((0.5 + 0.9 * widths[k]) * 2**SUBPIXEL_BITS)
+        ring = radius + round(0.75 * _outline(widths[k]) * 2**SUBPIXEL_BITS)
         cv2.circle(canvas, fixed[k], ring, OUTLINE_COLOR, cv2.FILLED, cv2.LINE_AA, SUBPIXEL_BITS)
         cv2.circle(canvas, fixed[k], radius, sides[k], cv2.FILLED, cv2.LINE_AA, SUBPIXEL_BITS)
+
+
+def _widths(points, shown):
+    """[K] pixels: how wide limbs are at each keypoint."""
+    extent = np.ptp(points[shown], axis=0).max()
+    widths = np.full(len(points), np.clip(round(LIMB_WIDTH * extent), MIN_LIMB_WIDTH, MAX_LIMB_WIDTH), np.float64)
+    if np.count_nonzero(shown) > CROWD:
+        distances = np.linalg.norm(points[shown, None] - points[None, shown], axis=-1)
+        widths[shown] = np.minimum(widths[shown], np.partition(distances, CROWD, axis=1)[:, CROWD] / ROOM)
+    return widths
+
+
+def _outline(width):
+    """Pixels of the outline on each side: one of thin limbs, more of wide ones, none of those below a pixel."""
+    return 1 + int(width) // 5 if width >= MIN_LIMB_WIDTH else 0
 
 
 def _sides(skeleton):

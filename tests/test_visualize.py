@@ -1,5 +1,7 @@
 """Drawing of keypoints, heatmaps and contact sheets, and image files."""
 
+import dataclasses
+
 import cv2
 import numpy as np
 import pytest
@@ -58,6 +60,38 @@ def test_lines_widen_with_the_person():
     large = visualize.draw_keypoints(black(1200, 1500), scored(POSE * 5), TOY)
     small = visualize.draw_keypoints(black(), scored(POSE), TOY)
     assert column_width(large, 800, (1000, 1200)) >= 2 * column_width(small, 160, (200, 240)) > 0
+
+
+# Somebody of 500 pixels, from the front, in COCO's order.
+STANDING = np.array(
+    [
+        *([150, 60], [160, 50], [140, 50], [175, 57], [125, 57], [200, 120], [100, 120], [220, 210], [80, 210]),
+        *([230, 300], [70, 300], [180, 310], [120, 310], [185, 420], [115, 420], [185, 540], [115, 540]),
+    ],
+    float,
+)
+
+
+def test_points_that_crowd_together_can_be_told_apart():
+    """A face of 68 points in 60 pixels, and the body around it as wide as without the face."""
+    face = STANDING[0] + np.stack(np.meshgrid(np.arange(9), np.arange(8)), -1).reshape(-1, 2)[:68] * 7 - 28
+    whole = skeletons.named("coco_wholebody")
+    points = np.concatenate([STANDING, np.zeros((6, 2)), face, np.zeros((42, 2))])
+    scores = np.concatenate([np.ones(17), np.zeros(6), np.ones(68), np.zeros(42)])
+    drawn = visualize.draw_keypoints(black(600), scored(points, scores), dataclasses.replace(whole, limbs=()))
+    inside = drawn[34:82, 124:172].any(axis=-1)
+    assert 0.1 < inside.mean() < 0.6
+    with_limbs = visualize.draw_keypoints(black(600), scored(points, scores), whole)
+    alone = visualize.draw_keypoints(black(600), scored(STANDING), skeletons.COCO)
+    np.testing.assert_array_equal(with_limbs[150:], alone[150:])
+
+
+@pytest.mark.parametrize("size", [1, 0.2])
+def test_bodies_are_not_crowded(monkeypatch, size):
+    people = scored(STANDING * size)
+    drawn = visualize.draw_keypoints(black(600), people, skeletons.COCO)
+    monkeypatch.setattr(visualize, "CROWD", 10**6)
+    np.testing.assert_array_equal(visualize.draw_keypoints(black(600), people, skeletons.COCO), drawn)
 
 
 def test_keypoints_far_outside_and_not_finite_ones_do_no_harm():
