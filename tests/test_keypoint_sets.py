@@ -7,9 +7,9 @@ import subprocess
 import sys
 
 import pytest
-from tool_runs import ROOT
+from tool_runs import ROOT, complaint, run
 
-from hrnet_tf import InputError, skeletons
+from hrnet_tf import InputError, doctor, skeletons
 from hrnet_tf.data.annotations import make_table
 from hrnet_tf.sides import pairs_by_name
 from hrnet_tf.skeletons.sets import facts
@@ -31,6 +31,17 @@ every_set = pytest.mark.parametrize("name", skeletons.NAMES)
 
 def unordered(pairs):
     return {frozenset(pair) for pair in pairs}
+
+
+def one_person(keypoints, count):
+    """Annotations of one person whose category lists `keypoints`, `count` of them labelled."""
+    annotation = {"id": 1, "image_id": 1, "category_id": 1, "keypoints": [10, 10, 2] * count, "bbox": [0, 0, 20, 20]}
+    image = {"id": 1, "file_name": "1.jpg", "width": 40, "height": 40}
+    return {
+        "images": [image],
+        "annotations": [annotation],
+        "categories": [{"id": 1, "name": "x", "keypoints": keypoints}],
+    }
 
 
 def test_the_sets_are_those_of_the_published_networks():
@@ -119,15 +130,30 @@ def test_what_a_category_says_itself_is_taken():
 def test_limbs_of_another_set_are_replaced_and_that_is_said(tmp_path):
     """CrowdPose's own files have the limbs of COCO, with numbers to 17."""
     crowdpose = skeletons.named("crowdpose")
-    category = {"id": 1, "name": "person", "keypoints": list(crowdpose.names), "skeleton": [[16, 14], [14, 12]]}
-    annotation = {"id": 1, "image_id": 1, "category_id": 1, "keypoints": [10, 10, 2] * 14, "bbox": [0, 0, 20, 20]}
-    image = {"id": 1, "file_name": "1.jpg", "width": 40, "height": 40}
-    table = make_table({"images": [image], "annotations": [annotation], "categories": [category]}, "crowdpose.json")
+    content = one_person(list(crowdpose.names), 14)
+    content["categories"][0]["skeleton"] = [[16, 14], [14, 12]]
+    table = make_table(content, "crowdpose.json")
     assert table.skeleton == crowdpose
     assert [line for line in table.sentences if "limbs" in line] == [
         "left out: 1 of 2 limbs that are no pairs of numbers from 1 to 14: drawn are those of crowdpose instead of all "
         "([16, 14])"
     ]
+
+
+def test_the_pairs_of_keypoints_without_names_are_those_of_the_set_that_is_said(tmp_path):
+    path = tmp_path / "faces.json"
+    path.write_text(json.dumps(one_person([], 98)))
+    flags = {"annotations": path, "images": tmp_path, "check_images": "false"}
+    assert "no_sides" in run("check_dataset", **flags).stdout
+    result = run("check_dataset", **flags, flip_pairs="wflw")
+    assert "no_sides" not in result.stdout and "mirrored pairs: 32/0, 31/1, 30/2" in result.stdout
+    assert "--flip_pairs=300w are of 68 keypoints" in complaint(run("check_dataset", **flags, flip_pairs="300w"))
+
+
+def test_sets_without_sides_are_no_finding():
+    hand = one_person(list(skeletons.named("hand21").names), 21)
+    codes = {finding.code for finding in doctor.check_content(hand, "hands.json").findings}
+    assert codes and not {"no_sides", "sigmas_missing"} & codes
 
 
 def test_renamed_to_a_sets_names_has_its_tolerances():

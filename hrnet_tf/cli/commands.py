@@ -327,8 +327,9 @@ def _define_flip_pairs_flag() -> None:
     flags.DEFINE_list(
         "flip_pairs",
         None,
-        "All keypoints that mirroring exchanges: left_eye:right_eye,... or, counted from 1, 2:3,...; or the word none. "
-        "By default the model card's or the category's, else those told by name.",
+        "All keypoints that mirroring exchanges: left_eye:right_eye,... or, counted from 1, 2:3,...; or a keypoint set "
+        "whose order they are in, such as wflw; or the word none. By default the model card's or the category's, else "
+        "those told by name.",
     )
 
 

@@ -141,12 +141,13 @@ def check_skeleton(table: Table) -> list[Finding]:
     lonely = skeleton.unpaired
     message = "keypoints are of one side by name, but the other side is missing: mirrored images teach them wrongly"
     findings += _of_keypoints("partner_missing", lonely, skeleton, "warning", message, _PAIRS)
-    is_said = bool(skeleton.flip_pairs or lonely) or table.category.get("flip_pairs") is not None
+    is_published = find(skeleton.names) is not None
+    is_said = bool(skeleton.flip_pairs or lonely) or table.category.get("flip_pairs") is not None or is_published
     if not is_said and skeleton.num_keypoints > 1:
         everyone = range(skeleton.num_keypoints)
         message = "no name tells left from right, so mirroring exchanges none: wrong if the object has sides"
         findings += _of_keypoints("no_sides", everyone, skeleton, "warning", message, _PAIRS)
-    if table.category.get("sigmas") is None and find(skeleton.names) is None:
+    if table.category.get("sigmas") is None and not is_published:
         message = f"the category has no 'sigmas': AP is measured with {DEFAULT_OKS_SIGMA} for every keypoint"
         advice = "add 'sigmas' to the category, one for each keypoint; COCO's are from 0.025 (eyes) to 0.107 (hips)"
         findings += _of_keypoints("sigmas_missing", range(skeleton.num_keypoints), skeleton, "warning", message, advice)
