@@ -10,9 +10,21 @@ from hrnet_tf.lazy import lazy_attributes
 from hrnet_tf.version import __version__
 
 if TYPE_CHECKING:
-    from hrnet_tf import evaluation, export, geometry, heatmaps, losses, model_card, skeletons, visualize, weights
+    from hrnet_tf import (
+        evaluation,
+        export,
+        geometry,
+        heatmaps,
+        losses,
+        model_card,
+        pretrained,
+        skeletons,
+        visualize,
+        weights,
+    )
     from hrnet_tf.models.build import build_model
     from hrnet_tf.prediction.predictor import PosePredictor
+    from hrnet_tf.pretrained.local import load_pretrained
     from hrnet_tf.weights.load import load_pytorch_weights
     from hrnet_tf.weights.state_dict import load_state_dict
 
@@ -25,10 +37,12 @@ __all__ = [
     "export",
     "geometry",
     "heatmaps",
+    "load_pretrained",
     "load_pytorch_weights",
     "load_state_dict",
     "losses",
     "model_card",
+    "pretrained",
     "skeletons",
     "visualize",
     "weights",
@@ -36,6 +50,7 @@ __all__ = [
 _HOMES = {
     "models.build": ("build_model",),
     "prediction.predictor": ("PosePredictor",),
+    "pretrained.local": ("load_pretrained",),
     "weights.load": ("load_pytorch_weights",),
     "weights.state_dict": ("load_state_dict",),
 }

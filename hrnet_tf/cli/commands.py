@@ -20,7 +20,10 @@ from hrnet_tf.models.variants import (
     check_input_size,
 )
 
-_NETWORK_FILE = "Model: a .keras, .onnx or .tflite file or a SavedModel folder."
+_NETWORK_FILE = (
+    "Model: a .keras, .onnx or .tflite file or a SavedModel folder; or what is downloaded once: a name of `hrnet-tf "
+    "models`, hf://user/repository or https://host/file.keras#sha256=..."
+)
 _COCO_FOLDER = "COCO-format folder: annotations/person_keypoints_<split>.json and images, or as tools export them."
 
 
@@ -41,7 +44,13 @@ def train() -> None:
     flags.DEFINE_enum(
         "channel_order", "rgb", CHANNEL_ORDERS, "What the network is given; bgr as published pose_resnets."
     )
-    flags.DEFINE_string("pretrained", None, "PyTorch weights to start from: of ImageNet, or of another pose network.")
+    flags.DEFINE_string(
+        "pretrained",
+        None,
+        "PyTorch weights to start from, of ImageNet or of another pose network: a file, or a name of `hrnet-tf "
+        "models`, such as hrnet_w32_imagenet.",
+    )
+    _define_allow_unverified_flag()
     flags.DEFINE_float("heatmap_sigma", 2.0, "Standard deviation of the targets in heatmap pixels.", lower_bound=0.1)
     flags.DEFINE_string("train_split", "train2017", "Split to train on.")
     flags.DEFINE_string("val_annotations", None, "As --annotations, which are trained on, but to evaluate on.")
@@ -88,6 +97,7 @@ def evaluate() -> None:
     _define_precision_flag()
     _define_keypoint_names_flag()
     flags.DEFINE_string("model", None, _NETWORK_FILE)
+    _define_allow_unverified_flag()
     flags.DEFINE_string("metrics", None, "JSON file to write the figures to.")
     flags.DEFINE_string("results", None, "File to write the predictions to: COCO's results (JSON), MPII's pred.mat.")
     flags.DEFINE_string("sheet", None, "PNG or JPEG file to draw predictions in, over the first images.")
@@ -99,9 +109,10 @@ def predict() -> None:
 
         hrnet-tf predict --model=best.keras --input=photo.jpg --boxes="120,80,60,200;300,75,70,210" --out_dir=out
         hrnet-tf predict --model=best.keras --input=photos --detections=detections.json --out_dir=out
-        hrnet-tf predict --model=best.keras --input=clip.mp4 --out_dir=out
+        hrnet-tf predict --model=hrnet_w32_coco_256x192_udp --input=clip.mp4 --out_dir=out
 
-    --model is a .keras, .onnx or .tflite file or a SavedModel folder. --out_dir receives annotated copies
+    --model is a .keras, .onnx or .tflite file or a SavedModel folder, or the name of a published network, which is
+    downloaded once (`hrnet-tf models` lists them). --out_dir receives annotated copies
     and the people in two forms:
 
         predictions.json  COCO's keypoint results with `file_name`, and `frame` for videos
@@ -121,6 +132,7 @@ def predict() -> None:
     docs/keypoint_sets.md. What the network does not have is 0, 0 with score 0.
     """
     flags.DEFINE_string("model", None, _NETWORK_FILE)
+    _define_allow_unverified_flag()
     flags.DEFINE_string("input", None, "Image, folder of images, or video.")
     flags.DEFINE_string("out_dir", None, "Folder for annotated copies and results, created; not that of the input.")
     flags.DEFINE_string("detections", None, "COCO results file with the boxes to look in.")
@@ -152,8 +164,12 @@ def export() -> None:
     _define_prediction_flags()
     _define_keypoint_names_flag()
     flags.DEFINE_string(
-        "model", None, "Model: a .keras file, or the work directory of a training run for its last checkpoint."
+        "model",
+        None,
+        "Model: a .keras file, the work directory of a training run for its last checkpoint, or a name of `hrnet-tf "
+        "models`.",
     )
+    _define_allow_unverified_flag()
     flags.DEFINE_string("out_dir", None, "Folder for the files; created.")
     flags.DEFINE_list("formats", list(DEFAULT_FORMATS), f"What to write, of {', '.join(FILE_NAMES)}.")
     flags.DEFINE_bool("served_flip_test", False, "SavedModel: keypoints from the crop and its mirror image.")
@@ -199,6 +215,29 @@ def convert() -> None:
     )
     flags.mark_flags_as_required(["model", "weights", "out"])
     flags.register_validator("out", lambda path: path.endswith(".keras"), "must end in .keras")
+
+
+def models() -> None:
+    """Lists the published networks, of which the names stand for files of their weights.
+
+        hrnet-tf models
+        hrnet-tf models wholebody
+        hrnet-tf models "hrnet_w48_*_udp"
+
+    Of each the size of its crops, its keypoints, its accuracy as published and in which boxes, the licence of its
+    weights and whether it is downloaded already. HRNET_TF_PRETRAINED=list.tsv adds a list of one's own.
+    """
+
+
+def download() -> None:
+    """Downloads published networks, for machines that are going to be without a network.
+
+        hrnet-tf download hrnet_w32_coco_256x192_udp hrnet_w32_imagenet
+
+    They are checked, converted and kept in the folder HRNET_TF_HOME, by default that of the platform's caches; another
+    machine may be given a copy of that. HRNET_TF_MIRROR=http://host/folder is tried before the hosts of the list.
+    """
+    _define_allow_unverified_flag()
 
 
 def check() -> None:
@@ -262,12 +301,16 @@ COMMANDS: dict[str, Callable[[], None]] = {
     "predict": predict,
     "export": export,
     "convert": convert,
+    "models": models,
+    "download": download,
     "check": check,
     "shards": shards,
     "demo": demo,
     "configs": configs,
 }
-WITHOUT_TENSORFLOW = ("configs",)
+WITHOUT_TENSORFLOW = ("configs", "models")
+# What follows these may be other than flags.
+WITH_ARGUMENTS = ("models", "download")
 
 
 def _define_data_flags() -> None:
@@ -320,6 +363,11 @@ def _define_prediction_flags() -> None:
 def _define_precision_flag() -> None:
     """Flag of what a Keras model predicts in."""
     flags.DEFINE_enum("precision", "float32", PRECISIONS, "What a .keras model computes in.")
+
+
+def _define_allow_unverified_flag() -> None:
+    """Flag of whether a downloaded file may be one whose hash nobody knows."""
+    flags.DEFINE_bool("allow_unverified", False, "Take a file to download whose SHA-256 is not known.")
 
 
 def _define_flip_pairs_flag() -> None:

@@ -17,7 +17,7 @@ def main() -> None:
         raise InputError(f"--val_split {shared.val_split()} is not annotated, so --evaluate cannot measure on it")
     strategy = shared.make_strategy(FLAGS.batch_size)
     with strategy.scope():
-        model, card = shared.load_model(FLAGS.model, people.skeleton)
+        model, card = shared.load_model(shared.model_file(), people.skeleton)
     if FLAGS.served_flip_test:
         card.skeleton.check_mirroring("leave out --served_flip_test")
     bad_images = shared.BadImages()

@@ -74,11 +74,11 @@ def _run(arguments: list[str]) -> int:
         print(_help(name))
         return 0
     _, *rest = flags.FLAGS([f"hrnet-tf {name}", *flagfiles.expand(arguments[1:])])
-    if rest:
+    if rest and name not in commands.WITH_ARGUMENTS:
         raise InputError(f"unexpected argument {rest[0]!r}: every setting is a flag, as in --name=value")
     if name not in commands.WITHOUT_TENSORFLOW:
         start_tensorflow()
-    return importlib.import_module(f"hrnet_tf.cli.{name}").main() or 0
+    return importlib.import_module(f"hrnet_tf.cli.{name}").main(*rest) or 0
 
 
 def _in_one_line(error: Exception) -> str:

@@ -56,7 +56,7 @@ def main() -> None:
 
 def _predictor(annotations):
     """The `PosePredictor` of the flags, whose results have the keypoints of the annotations, if there are any."""
-    network, path = load_network(FLAGS.model)
+    network, path = load_network(shared.model_file())
     annotations = annotations and renamed(annotations)
     found = read_card(path)
     skeleton = shared.keypoints_of(FLAGS.model, found, network.num_keypoints, annotations)

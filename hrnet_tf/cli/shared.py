@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 from absl import flags
 
-from hrnet_tf import benchmarks, progress
+from hrnet_tf import benchmarks, pretrained, progress
 from hrnet_tf.cli.commands import parse_size
 from hrnet_tf.cli.keypoint_names import renamed, with_flag_pairs
 from hrnet_tf.data import pipeline
@@ -35,6 +35,11 @@ os.environ[_FROZEN_WEIGHTS] = "0"
 def assume_frozen_weights() -> None:
     """For processes that only predict, and do so in a tf.function: to be called before the first network runs."""
     os.environ[_FROZEN_WEIGHTS] = "1"
+
+
+def model_file() -> str:
+    """The file or folder of --model, downloaded where that is a name or an address."""
+    return str(pretrained.model_file(FLAGS.model, FLAGS.allow_unverified))
 
 
 def input_size() -> tuple[int, int]:

@@ -18,6 +18,7 @@ from hrnet_tf.files import replacing
 from hrnet_tf.losses import KeypointMSE, KeypointOHKM
 from hrnet_tf.models.build import build_model
 from hrnet_tf.prediction.keypoints import prediction_sheet
+from hrnet_tf.pretrained import weights_file
 from hrnet_tf.skeletons import match_in_words
 from hrnet_tf.training.fused import with_fused_batch_norm
 from hrnet_tf.training.loop import Plan, Trainer
@@ -49,7 +50,7 @@ def main() -> int:
     with strategy.scope():
         plain = build_model(FLAGS.model, input_size, num_keypoints, FLAGS.precision, FLAGS.channel_order)
         if FLAGS.pretrained:
-            print(initialize_from(plain, FLAGS.pretrained))
+            print(initialize_from(plain, weights_file(FLAGS.pretrained, FLAGS.allow_unverified)))
         model = with_fused_batch_norm(plain)
     claim_work_dir(FLAGS.work_dir, run, FLAGS.resume)
     _write_flags()

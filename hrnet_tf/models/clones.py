@@ -7,6 +7,9 @@ import keras
 from hrnet_tf.models.preprocess import LAYER_NAME as NORMALIZATION
 from hrnet_tf.models.variants import PRECISIONS
 
+# What Keras 3.14 has added to configurations of layers, and its defaults: earlier ones refuse a file that tells them.
+_NEW = {"renorm": False, "renorm_clipping": None, "renorm_momentum": 0.99}
+
 
 def check_precision(precision: str) -> None:
     """Raises ValueError unless `precision` is in `PRECISIONS`."""
@@ -48,6 +51,22 @@ def clone_with_weights(
     for layer in model.layers:
         clone.get_layer(layer.name).set_weights(layer.get_weights())
     return clone
+
+
+def portable_clone(model: keras.Model) -> keras.Model:
+    """A float32 copy of `model` whose files load in Keras 3.4 and later; see `clone_with_weights`."""
+    clone = float32_clone(model)
+    for layer in clone.layers:
+        _leave_out_defaults(layer)
+    return clone
+
+
+def _leave_out_defaults(layer):
+    """Makes the layer write a configuration that earlier versions know."""
+    config = layer.get_config()
+    written = {name: value for name, value in config.items() if name not in _NEW or value != _NEW[name]}
+    if len(written) < len(config):
+        layer.get_config = lambda: written
 
 
 def bfloat16_clone(model: keras.Model) -> keras.Model:

@@ -17,6 +17,7 @@ from hrnet_tf.models.fold import fold_batch_norm
 from hrnet_tf.models.sums import subtract_convolutions
 from hrnet_tf.models.variants import HEATMAP_STRIDE
 from hrnet_tf.prediction.runners import Runner, heatmap_runner
+from hrnet_tf.pretrained.local import model_file
 
 _SIGNATURE = "heatmaps"
 _SAVED_MODEL = "saved_model.pb"
@@ -43,15 +44,16 @@ def load_network(path: PathLike) -> tuple[Network, Path]:
 
     Args:
         path: a `.keras`, `.onnx` or `.tflite` file, a SavedModel folder with the signature "heatmaps", or a
-            folder of versions of one, of which the highest is read.
+            folder of versions of one, of which the highest is read; or a name or address of `pretrained.model_file`,
+            whose file is downloaded where it is not there yet.
 
     Returns:
-        a `Network`, and the path that was read: another one for a folder of versions.
+        a `Network`, and the path that was read: another one for a name or a folder of versions.
 
     Raises:
-        InputError: none of these is there, or it cannot be loaded, or is no pose network.
+        InputError: none of these is there, or it cannot be downloaded or loaded, or is no pose network.
     """
-    path = _saved_version(Path(path))
+    path = _saved_version(model_file(path))
     loaders = {".keras": _load_keras, ".onnx": _load_export, ".tflite": _load_export}
     load = _load_saved_model if path.is_dir() else loaders.get(path.suffix)
     if load is None or not path.exists():

@@ -64,9 +64,10 @@ class PosePredictor:
         """Loads the network.
 
         Args:
-            path_or_model: a `.keras` file, a SavedModel folder with the signature "heatmaps" (or a
-                folder of versions of one), an `.onnx` or `.tflite` file that gives heatmaps, a
-                `keras.Model`, or a `prediction.network.Network`.
+            path_or_model: a name of `hrnet_tf.pretrained.names()`, which is downloaded where it is not there yet; a
+                `.keras` file, a SavedModel folder with the signature "heatmaps" (or a folder of versions of
+                one), an `.onnx` or `.tflite` file that gives heatmaps, "hf://user/repository" or
+                "https://host/file.keras#sha256=..."; a `keras.Model`, or a `prediction.network.Network`.
             flip_test: average the heatmaps of the crop and of its mirror image.
             codec: that the network was trained with, a name in `heatmaps.CODECS`.
             refine: how heatmaps are decoded, one of `heatmaps.REFINEMENTS`; by default the codec's own.
