@@ -133,7 +133,7 @@ def test_every_flag_file_can_be_parsed():
 
 
 def test_tools_of_a_checkout_are_the_commands():
-    assert {**TOOLS, "configs": None}.keys() == COMMANDS.keys()
+    assert {*TOOLS, "configs", "models", "download"} == COMMANDS.keys()
     for name, tool in TOOLS.items():
         command = [sys.executable, f"tools/{tool}.py", "--help"]
         result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
