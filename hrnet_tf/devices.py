@@ -1,6 +1,9 @@
 """GPUs: how TensorFlow uses them, and what to do when their memory does not suffice."""
 
+import contextlib
 import re
+import threading
+from collections.abc import Iterator
 
 import tensorflow as tf
 
@@ -8,14 +11,55 @@ from hrnet_tf.errors import InputError
 
 # What TensorFlow, XLA and ONNX Runtime say; a full disk is a `ResourceExhaustedError` too.
 _OUT_OF_MEMORY = re.compile(r"\bOOM\b|out of memory|\ballocat", re.IGNORECASE)
+_NODE = re.compile(r"\{\{.*?\}\}")
 _MAX_SAID = 200
+
+# Major compute capabilities for which XLA ends the process, as its PTX is of a version that does not know them: 12 is
+# the RTX 50's (tensorflow issue 111958, of 2.21 and 2.22's nightly builds; no release without it is known).
+_XLA_ABORTS = (12,)
+
+_switching = threading.Lock()
+_precise_calls = 0  # in progress, in all threads
+_was_on = True
+
+
+def has_gpu() -> bool:
+    """Whether there is a GPU that TensorFlow may use."""
+    return bool(tf.config.get_visible_devices("GPU"))
+
+
+def use_xla() -> bool:
+    """Whether networks are compiled with XLA unless somebody says otherwise: where there are GPUs, all known to it."""
+    details = map(tf.config.experimental.get_device_details, tf.config.get_visible_devices("GPU"))
+    capabilities = [found.get("compute_capability", (0, 0)) for found in details]
+    return bool(capabilities) and all(major not in _XLA_ABORTS for major, _ in capabilities)
+
+
+@contextlib.contextmanager
+def without_tensor_float_32() -> Iterator[None]:
+    """Within it, GPUs multiply float32 with all its bits: TF32, on by default since Ampere, keeps 10 of the mantissa.
+
+    TensorFlow has one switch for the process, which kernels read when they run and XLA when it compiles. What other
+    threads compute meanwhile is as precise, and the switch is back where it was once the last of them has left.
+    """
+    global _precise_calls, _was_on
+    switch = tf.config.experimental
+    with _switching:
+        if not _precise_calls:
+            _was_on = switch.tensor_float_32_execution_enabled()
+            switch.enable_tensor_float_32_execution(False)
+        _precise_calls += 1
+    try:
+        yield
+    finally:
+        with _switching:
+            _precise_calls -= 1
+            if not _precise_calls:
+                switch.enable_tensor_float_32_execution(_was_on)
 
 
 def out_of_memory(error: BaseException, advice: str) -> InputError | None:
     """What to raise instead of an error of a network's call that is due to a lack of memory; None for any other.
-
-        except tf.errors.OpError as error:
-            raise out_of_memory(error, "lower --batch_size") or error from error
 
     Args:
         error: of TensorFlow or ONNX Runtime.
@@ -24,5 +68,18 @@ def out_of_memory(error: BaseException, advice: str) -> InputError | None:
     if not (isinstance(error, tf.errors.ResourceExhaustedError) or type(error).__module__.startswith("onnxruntime")):
         return None
     # The cause stands somewhere below "Graph execution error" or "2 root error(s) found".
-    said = next((line.strip() for line in str(error).splitlines() if _OUT_OF_MEMORY.search(line)), None)
+    lines = (_NODE.sub("", line).strip() for line in str(error).splitlines())
+    said = next(filter(_OUT_OF_MEMORY.search, lines), None)
     return None if said is None else InputError(f"out of memory: {said[:_MAX_SAID]}; {advice}")
+
+
+@contextlib.contextmanager
+def memory_advice(advice: str) -> Iterator[None]:
+    """Around calls of networks: a lack of memory becomes the InputError of `out_of_memory`."""
+    try:
+        yield
+    except Exception as error:
+        instead = out_of_memory(error, advice)
+        if instead is None:
+            raise
+        raise instead from error

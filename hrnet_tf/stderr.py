@@ -22,6 +22,10 @@ _NOTES = re.compile(
 )
 
 
+# What a GPU that is hidden on purpose looks like.
+_HIDDEN = re.compile(rb"failed call to cuInit:.*CUDA_ERROR_NO_DEVICE")
+
+
 @contextlib.contextmanager
 def held_back() -> Iterator[BinaryIO]:
     """Within it, what is written to stderr by anybody goes into the file that this yields, which is then deleted."""
@@ -40,6 +44,7 @@ def held_back() -> Iterator[BinaryIO]:
 @contextlib.contextmanager
 def without_notes() -> Iterator[None]:
     """Within it, known notes that libraries write to stderr are left out; everything else follows at the end."""
+    patterns = [_NOTES, _HIDDEN] if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1") else [_NOTES]
     lines: list[bytes] = []
     try:
         with held_back() as written:
@@ -48,7 +53,7 @@ def without_notes() -> Iterator[None]:
             finally:
                 sys.stderr.flush()
                 written.seek(0)
-                lines = [line for line in written if not _NOTES.search(line)]
+                lines = [line for line in written if not any(note.search(line) for note in patterns)]
     finally:
         for line in lines:
             os.write(2, line)

@@ -1,10 +1,17 @@
 import json
+import os
 
 import cv2
 import numpy as np
 import pytest
 
 from hrnet_tf.skeletons import COCO
+
+# Also for the processes that tests start. Before TensorFlow looks for devices; NVIDIA's libraries read the other one.
+USE_GPU = bool(os.environ.get("HRNET_TF_TEST_GPU"))
+if not USE_GPU:
+    os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+os.environ["NVIDIA_TF32_OVERRIDE"] = "0"
 
 
 def pytest_collection_modifyitems(items):

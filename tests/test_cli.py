@@ -140,16 +140,19 @@ def test_tools_of_a_checkout_are_the_commands():
         assert result.stdout == hrnet_tf(name, "--help").stdout
 
 
-def test_notes_are_left_out_and_everything_else_comes_through(capfd):
+@pytest.mark.parametrize("hidden", [False, True])
+def test_notes_are_left_out_and_everything_else_comes_through(hidden, capfd, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1" if hidden else "0")
     lines = [
         b"E0000 00:00:1795 1 cuda_platform.cc:52] failed call to cuInit: INTERNAL: CUDA error: UNKNOWN ERROR (303)\n",
         b"E0000 00:00:1795 1 cuda_platform.cc:52] failed call to cuInit: CUDA_ERROR_SYSTEM_DRIVER_MISMATCH\n",
         b"I0000 port.cc:153] oneDNN custom operations are on. You may see ...\n",
         b"F0000 something.cc:1] Check failed: memory\n",
+        b"E0000 00:00:1795 1 cuda_platform.cc:52] failed call to cuInit: INTERNAL: CUDA_ERROR_NO_DEVICE: no device\n",
         b"a last line without an end",
     ]
     with pytest.raises(ZeroDivisionError), without_notes():
         for line in lines:
             os.write(2, line)
         raise ZeroDivisionError
-    assert capfd.readouterr().err.encode() == lines[1] + lines[3] + lines[4]
+    assert capfd.readouterr().err.encode() == lines[1] + lines[3] + (b"" if hidden else lines[4]) + lines[5]

@@ -143,6 +143,7 @@ def predict() -> None:
     flags.DEFINE_string("keypoints", None, "Keypoint set to write, such as openpose; by default the network's.")
     flags.DEFINE_bool("flip_test", True, "Average the heatmaps of the crop and of its mirror image.")
     flags.DEFINE_integer("batch_size", 32, "People in a batch.", lower_bound=1)
+    _define_device_flags()
     _define_codec_flags()
     _define_precision_flag()
     _define_flip_pairs_flag()
@@ -353,11 +354,19 @@ def _define_prediction_flags() -> None:
     _define_flip_pairs_flag()
     flags.DEFINE_bool("flip_test", True, "Average the heatmaps of the crop and of its mirror image in evaluations.")
     flags.DEFINE_integer("batch_size", 32, "People in a batch, on all GPUs together.", lower_bound=1)
-    flags.DEFINE_enum("xla", "auto", ["auto", "on", "off"], "Compile the network with XLA; auto: where there is a GPU.")
+    _define_device_flags()
     reference = REFERENCE_SUPPRESSION
     flags.DEFINE_enum("nms", reference.nms, list(SUPPRESSIONS), "COCO: how duplicates are dropped, by their OKS.")
     flags.DEFINE_float("oks_threshold", reference.oks_threshold, "COCO: likeness of duplicates; decay of soft NMS.", 0)
     flags.DEFINE_float("score_threshold", reference.score_threshold, "COCO: keypoints up to it do not score.", 0)
+
+
+def _define_device_flags() -> None:
+    """Flags of how networks are run."""
+    flags.DEFINE_enum(
+        "xla", "auto", ["auto", "on", "off"], "Compile the network with XLA; auto: where there is a GPU that it knows."
+    )
+    flags.DEFINE_bool("tf32", True, "GPUs since Ampere multiply float32 with 10 bits of the mantissa: faster, coarser.")
 
 
 def _define_precision_flag() -> None:

@@ -36,9 +36,9 @@ def main() -> None:
     card = shared.make_card(name, input_size, skeleton, found)
     print(skeleton.pairs_in_words())
     bad_images = shared.BadImages()
-    metrics, keypoints, people = shared.make_evaluate(strategy, network.heatmaps, card, people, bad_images)(
-        FLAGS.results
-    )
+    evaluate = shared.make_evaluate(strategy, network.heatmaps, card, people, bad_images)
+    with shared.memory_advice(" or give --precision=bfloat16"):
+        metrics, keypoints, people = evaluate(FLAGS.results)
     bad_images.report()
     print(
         f"{FLAGS.dataset} {split}: {len(people)} people in {shared.boxes_in_words()}, "

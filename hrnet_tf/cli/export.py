@@ -42,7 +42,8 @@ def _evaluate(strategy, model, paths, card, people, bad_images):
     metric = shared.dataset().main_metric
 
     def measure(heatmaps):
-        metrics, _, _ = shared.make_evaluate(strategy, heatmaps, card, people, bad_images)()
+        with shared.memory_advice():
+            metrics, _, _ = shared.make_evaluate(strategy, heatmaps, card, people, bad_images)()
         return metrics[metric]
 
     of_model = measure(model)

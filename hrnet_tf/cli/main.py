@@ -77,7 +77,7 @@ def _run(arguments: list[str]) -> int:
     if rest and name not in commands.WITH_ARGUMENTS:
         raise InputError(f"unexpected argument {rest[0]!r}: every setting is a flag, as in --name=value")
     if name not in commands.WITHOUT_TENSORFLOW:
-        start_tensorflow()
+        start_tensorflow("tf32" not in flags.FLAGS or flags.FLAGS["tf32"].value)
     return importlib.import_module(f"hrnet_tf.cli.{name}").main(*rest) or 0
 
 

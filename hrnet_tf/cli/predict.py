@@ -34,11 +34,13 @@ def main() -> None:
     omissions = [*(annotated.omissions if annotated else []), *getattr(boxes_of, "omissions", [])]
     shared.print_omissions(map(str, omissions))
     predictor = _predictor(skeleton)
+    advice = shared.memory_advice(" or give --precision=bfloat16")
     if is_video:
         unit = "frames"
-        done, people, announced = files.predict_video(
-            predictor, FLAGS.input, FLAGS.out_dir, boxes_of, FLAGS.score_threshold, category_id, FLAGS.keypoints
-        )
+        with advice:
+            done, people, announced = files.predict_video(
+                predictor, FLAGS.input, FLAGS.out_dir, boxes_of, FLAGS.score_threshold, category_id, FLAGS.keypoints
+            )
         if done < announced:
             print(f"{FLAGS.input} announces {announced} frames, of which {done} could be read", file=sys.stderr)
         if FLAGS.detections and people < boxes_of.count:
@@ -46,9 +48,9 @@ def main() -> None:
             shared.print_omissions([f"left out: {lost} of {boxes_of.count} detections that are of none of its frames"])
     else:
         unit = f"of {len(images)} images"
-        done, people = files.predict_images(
-            predictor, images, FLAGS.out_dir, boxes_of, bad_images, FLAGS.score_threshold, category_id, FLAGS.keypoints
-        )
+        arguments = images, FLAGS.out_dir, boxes_of, bad_images, FLAGS.score_threshold, category_id, FLAGS.keypoints
+        with advice:
+            done, people = files.predict_images(predictor, *arguments)
     bad_images.report()
     found = f"{people} people" if FLAGS.detections or FLAGS.boxes else "each taken for one person"
     print(f"{done} {unit}, {found}; wrote {FLAGS.out_dir}")

@@ -1,5 +1,6 @@
 """What the commands share: devices, people, models and evaluations as the flags say."""
 
+import contextlib
 import dataclasses
 import itertools
 import os
@@ -11,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 from absl import flags
 
-from hrnet_tf import benchmarks, pretrained, progress
+from hrnet_tf import benchmarks, devices, pretrained, progress
 from hrnet_tf.cli.commands import parse_size
 from hrnet_tf.cli.keypoint_names import renamed, with_flag_pairs
 from hrnet_tf.data import pipeline
@@ -60,7 +61,12 @@ def make_strategy(batch_size: int) -> tf.distribute.Strategy:
 
 def use_xla() -> bool:
     """What --xla means on this machine."""
-    return FLAGS.xla == "on" or (FLAGS.xla == "auto" and bool(tf.config.list_physical_devices("GPU")))
+    return FLAGS.xla == "on" or (FLAGS.xla == "auto" and devices.use_xla())
+
+
+def memory_advice(otherwise: str = "") -> contextlib.AbstractContextManager[None]:
+    """For calls of networks: what to do where they run out of memory, and what else there is to do."""
+    return devices.memory_advice(f"lower --batch_size ({FLAGS.batch_size}){otherwise}")
 
 
 def dataset() -> benchmarks.Benchmark:

@@ -3,13 +3,13 @@
 Shape legend: B batch, N crops, H and W crop, h = H/4 and w = W/4 heatmap, K keypoints.
 """
 
-import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import tensorflow as tf
 
+from hrnet_tf.devices import memory_advice, without_tensor_float_32
 from hrnet_tf.errors import InputError
 from hrnet_tf.files import PathLike
 from hrnet_tf.heatmaps import crop_pixels, decode, flip_back, get_codec
@@ -29,6 +29,7 @@ FLOAT32_TOLERANCE = 1e-3
 HALF_TOLERANCE = 5e-2
 
 _BATCH_SIZE = 8
+_MEMORY_ADVICE = "end what else uses the GPU, or export on the CPU: CUDA_VISIBLE_DEVICES=-1 in the environment"
 # More than what two runs of one network differ by, relative to its largest output.
 _ROUNDING = 1e-5
 
@@ -52,7 +53,7 @@ def check_heatmaps(
     """
     crops = checked_crops(crops, model)
     expected = model_heatmaps(model, crops)
-    with _without_tensor_float_32():
+    with without_tensor_float_32():
         difference = np.abs(_in_batches(heatmap_runner(path), crops) - expected).max()
     check_difference(difference, np.inf if tolerance is None else tolerance * _scale(expected), Path(path).name)
     return float(difference)
@@ -85,7 +86,7 @@ def check_saved_model(
     crops = checked_crops(crops, model)
     expected = model_heatmaps(model, crops)
     loaded = tf.saved_model.load(str(path))
-    with _without_tensor_float_32():
+    with without_tensor_float_32():
         run = heatmap_runner(path)
         heatmaps = _in_batches(run, crops)
         decoded = heatmaps
@@ -104,27 +105,17 @@ def check_saved_model(
     return differences
 
 
-@contextlib.contextmanager
-def _without_tensor_float_32():
-    """TF32, on by default on GPUs, keeps 10 bits of the mantissa: not enough to compare with a CPU's float32."""
-    enabled = tf.config.experimental.tensor_float_32_execution_enabled()
-    tf.config.experimental.enable_tensor_float_32_execution(False)
-    try:
-        yield
-    finally:
-        tf.config.experimental.enable_tensor_float_32_execution(enabled)
-
-
 def model_heatmaps(model: "keras.Model", crops: np.ndarray) -> np.ndarray:
     """Heatmaps [N,h,w,K] of `crops` by `model` in float32, whatever its dtype policy and the processor's habits."""
     network = float32_clone(model)
-    with _without_tensor_float_32():
+    with without_tensor_float_32():
         return _in_batches(lambda batch: network(batch, training=False).numpy(), crops)
 
 
 def _in_batches(run, crops):
     """The arrays that `run` gives for batches of `crops`, as one."""
-    return np.concatenate([run(crops[start : start + _BATCH_SIZE]) for start in range(0, len(crops), _BATCH_SIZE)])
+    with memory_advice(_MEMORY_ADVICE):
+        return np.concatenate([run(crops[start : start + _BATCH_SIZE]) for start in range(0, len(crops), _BATCH_SIZE)])
 
 
 def _scale(heatmaps):
