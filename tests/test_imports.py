@@ -9,10 +9,11 @@ import hrnet_tf
 
 ROOT = pathlib.Path(hrnet_tf.__file__).parent
 # What a package or module of hrnet_tf may import of hrnet_tf, besides itself.
-BASE = {"errors", "skeletons", "geometry", "codecs", "progress", "stderr"}
+BASE = {"ahead", "errors", "skeletons", "geometry", "codecs", "progress", "stderr"}
 MAY_IMPORT = {
     "__init__": {"errors", "lazy", "version"},
     "lazy": set(),
+    "ahead": set(),
     "errors": set(),
     "version": set(),
     "codecs": set(),

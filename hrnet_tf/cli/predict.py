@@ -65,7 +65,8 @@ def _predictor(annotations):
     if FLAGS.flip_test:
         skeleton.check_mirroring("give --noflip_test")
     card = shared.make_card("unknown", network.input_size, skeleton, found)
-    return PosePredictor(network, FLAGS.flip_test, None, None, annotations, FLAGS.batch_size, FLAGS.precision, card)
+    people = annotations, FLAGS.batch_size
+    return PosePredictor(network, FLAGS.flip_test, None, None, *people, FLAGS.precision, card, shared.use_xla())
 
 
 def _boxes_of(category_ids):

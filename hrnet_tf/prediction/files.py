@@ -5,6 +5,8 @@ Pictures stream through, so that neither a folder nor a video has to fit in memo
 Shape legend: H and W image, N people, K keypoints.
 """
 
+import collections
+import contextlib
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
@@ -14,18 +16,21 @@ import cv2
 import numpy as np
 
 from hrnet_tf import progress
+from hrnet_tf.ahead import THREADS, ahead, in_background
 from hrnet_tf.data.layouts import ImageFolder
 from hrnet_tf.errors import InputError
 from hrnet_tf.evaluation import rescore
 from hrnet_tf.files import PathLike, replacing
 from hrnet_tf.prediction.boxes import BoxSource
-from hrnet_tf.prediction.predictor import PosePredictor, load_image
+from hrnet_tf.prediction.inputs import load_image
+from hrnet_tf.prediction.predictor import PosePredictor
 from hrnet_tf.prediction.results import Picture, ResultForm, results_writer
 from hrnet_tf.prediction.video import open_video, video_writer
 from hrnet_tf.skeletons import Skeleton
 from hrnet_tf.visualize import draw_boxes, draw_keypoints, write_image
 
-# Pictures are predicted together until they have this many pixels: 150 MB.
+# Pictures are predicted together until they have this many pixels: 150 MB, of which there may be four at a time, with
+# those that wait, are read and are drawn.
 _MAX_PIXELS = 50_000_000
 
 
@@ -149,14 +154,18 @@ def predict_images(
     ids = result_ids(numbers)
     root, names = root_of(numbers), picture_names(numbers)
 
+    def read(path):
+        try:
+            return load_image(path)
+        except InputError as error:
+            return error
+
     def pictures():
-        for name, (path, number) in zip(names, numbers.items(), strict=True):
-            try:
-                image = load_image(path)
-            except InputError as error:
-                on_bad_image(error)
-                continue
-            yield Picture(name, image, ids[path], *boxes_of(name, number))
+        for name, (path, number), image in zip(names, numbers.items(), ahead(read, numbers), strict=True):
+            if isinstance(image, InputError):
+                on_bad_image(image)
+            else:
+                yield Picture(name, image, ids[path], *boxes_of(name, number))
 
     def draw(picture, keypoints):
         drawn = annotated(picture, keypoints, form.skeleton, score_threshold)
@@ -168,7 +177,7 @@ def predict_images(
     if any(os.path.realpath(Path(out_dir, copy_name(name))) in originals for name in names):
         raise InputError(f"annotated copies would replace the originals: give another folder than {out_dir}")
     with _staging_folder(out_dir, root) as staging:
-        done = _predict(predictor, pictures(), draw, staging, len(numbers), form)
+        done = _predict(predictor, pictures(), draw, THREADS, staging, len(numbers), form)
         if not done[0]:
             raise InputError("none of the images can be read")
         _move_all(staging, out_dir)
@@ -208,7 +217,7 @@ def predict_video(
                 write(annotated(picture, keypoints, form.skeleton, score_threshold))
 
             pictures = (Picture(path.name, image, i, *boxes_of(None, i), i) for i, image in enumerate(frames))
-            done = _predict(predictor, pictures, draw, staging, announced or None, form)
+            done = _predict(predictor, pictures, draw, 1, staging, announced or None, form)
         if not done[0]:
             raise InputError(f"cannot decode video {path}: no frame of it")
         if not done[1]:
@@ -231,30 +240,50 @@ def copy_name(name: str) -> str:
     return name if cv2.haveImageWriter(name) else f"{name}.png"
 
 
-def _predict(predictor, pictures, draw, folder, total, form):
+def _predict(predictor, pictures, draw, threads, folder, total, form):
     """Predicts `pictures` in turn, calls `draw(picture, keypoints)` and writes the results into `folder`.
 
-    `form` is the `ResultForm` of both, `total` is how many pictures there are, None where that is unknown.
+    While the network computes a group of pictures, the next one is read and the last one drawn.
+
+    Args:
+        pictures: an iterable of `Picture`, iterated in another thread.
+        draw: called in `threads` other threads, in order where that is one.
+        form: the `ResultForm` of both.
+        total: how many pictures there are, None where that is unknown.
 
     Returns:
         the numbers of pictures and people.
     """
     num_pictures = num_people = 0
-    with (
-        results_writer(folder, form) as add,
-        progress.bar("predicting", total, "pictures") as shown,
-    ):
-        for group in _groups(pictures, predictor.batch_size):
-            found = predictor.predict_batch([picture.image for picture in group], [picture.boxes for picture in group])
-            for picture, keypoints in zip(group, found, strict=True):
+    started: collections.deque[list[Picture]] = collections.deque()
+
+    def batches(groups):
+        for group in groups:
+            started.append(group)
+            yield [picture.image for picture in group], [picture.boxes for picture in group]
+
+    def predicted(groups, add):
+        for found in predictor.predict_batches(batches(groups)):
+            for picture, keypoints in zip(started.popleft(), found, strict=True):
                 scores = rescore(picture.box_scores, keypoints[..., 2])
                 keypoints = form.of(keypoints)
                 add(picture, keypoints, scores)
-                draw(picture, keypoints)
-                num_people += len(keypoints)
-            num_pictures += len(group)
+                yield picture, keypoints
+
+    def draw_one(pair):
+        draw(*pair)
+        return len(pair[1])
+
+    with (
+        results_writer(folder, form) as add,
+        progress.bar("predicting", total, "pictures") as shown,
+        contextlib.closing(in_background(_groups(pictures, predictor.batch_size))) as groups,
+        contextlib.closing(ahead(draw_one, predicted(groups, add), threads)) as drawn,
+    ):
+        for count in drawn:
+            num_pictures, num_people = num_pictures + 1, num_people + count
             shown.set_postfix(people=num_people, refresh=False)
-            shown.update(len(group))
+            shown.update()
     return num_pictures, num_people
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from hrnet_tf import geometry, heatmaps, progress
+from hrnet_tf.ahead import one_late
 from hrnet_tf.data.pipeline import evaluation_dataset, input_error
 from hrnet_tf.data.records import PersonRecords, read_image
 from hrnet_tf.errors import InputError
@@ -110,10 +111,12 @@ def predict_people(
     dataset = evaluation_dataset(records, input_size, batch_size, on_bad_image, codec)
     try:
         with progress.bar("predicting", len(records), "people") as shown:
-            for images, people in strategy.experimental_distribute_dataset(dataset):
-                results = strategy.experimental_local_results(predict(images))
-                people = np.concatenate([p.numpy() for p in strategy.experimental_local_results(people)])
-                results = np.concatenate([r.numpy() for r in results])
+            batches = strategy.experimental_distribute_dataset(dataset)
+            for results, people in one_late((predict(images), people) for images, people in batches):
+                results, people = (
+                    np.concatenate([part.numpy() for part in strategy.experimental_local_results(values)])
+                    for values in (results, people)
+                )
                 keypoints[people[people >= 0]] = results[people >= 0]
                 found[people[people >= 0]] = True
                 shown.update(min(len(people), len(records) - shown.n))

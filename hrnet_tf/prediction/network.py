@@ -136,7 +136,7 @@ def _load_saved_model(path):
 
 
 def _load_export(path):
-    runner = heatmap_runner(path)
+    runner = heatmap_runner(path, on_gpu=True)
     return _checked(
         runner, (None, *runner.input_size, 3), (None, *runner.heatmap_size, runner.num_keypoints), f"model {path}"
     )

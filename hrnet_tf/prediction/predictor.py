@@ -6,10 +6,9 @@ Shape legend: B batch, H and W crop, N people, K keypoints.
 """
 
 import contextlib
-import os
 import threading
-import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -17,14 +16,16 @@ import tensorflow as tf
 from numpy.typing import ArrayLike
 
 from hrnet_tf import geometry
-from hrnet_tf.data.decoding import twelve_bits_note, unused_bits
+from hrnet_tf.ahead import THREADS, ahead, one_late
 from hrnet_tf.data.pipeline import crop_matrices
-from hrnet_tf.data.records import PersonRecords, read_image
-from hrnet_tf.errors import InputError, shown
-from hrnet_tf.files import MAX_COORDINATE, PathLike
+from hrnet_tf.data.records import PersonRecords
+from hrnet_tf.devices import has_gpu, use_xla, without_tensor_float_32
+from hrnet_tf.errors import InputError
+from hrnet_tf.files import PathLike
 from hrnet_tf.heatmaps import REFINEMENTS
 from hrnet_tf.model_card import ModelCard, read_card
 from hrnet_tf.models.sums import may_fuse_sums
+from hrnet_tf.prediction.inputs import checked_boxes, load_image
 from hrnet_tf.prediction.keypoints import make_predict_function, to_image
 from hrnet_tf.prediction.network import Network, for_inference, load_network, network_of
 from hrnet_tf.prediction.runners import Runner
@@ -60,6 +61,8 @@ class PosePredictor:
         batch_size: int = 32,
         precision: str = "float32",
         card: ModelCard | None = None,
+        jit_compile: bool | None = None,
+        tf32: bool = True,
     ):
         """Loads the network.
 
@@ -77,6 +80,12 @@ class PosePredictor:
             precision: "float32", or "bfloat16" to compute in it between the first layer and the last,
                 faster where the processor does; of Keras models alone.
             card: what to take for the model card, instead of the file's.
+            jit_compile: compile the network with XLA, which takes up to minutes for every new size of a batch (see
+                `warm_up`). None is where there are GPUs that XLA is not known to fail on. Of `.onnx` and `.tflite`
+                files it is the decoding alone.
+            tf32: leave it to TensorFlow's switch whether GPUs since Ampere multiply float32 with 10 bits of the
+                mantissa, which they do by default. False is all bits: the switch, which is the process's, is off while
+                a call of the network runs.
 
         Raises:
             InputError: the network cannot be loaded or is no pose network, its keypoints are not
@@ -86,6 +95,8 @@ class PosePredictor:
         """
         if batch_size < 1:
             raise ValueError(f"`batch_size` must be positive. Received: {batch_size}")
+        self._float32: Callable[[], contextlib.AbstractContextManager[None]]
+        self._float32 = contextlib.nullcontext if tf32 else without_tensor_float_32
         if refine not in (None, *REFINEMENTS):
             raise ValueError(f"`refine` must be one of {', '.join(REFINEMENTS)}. Received: {refine!r}")
         if isinstance(path_or_model, keras.Model):
@@ -93,7 +104,8 @@ class PosePredictor:
         elif isinstance(path_or_model, Network):
             network = path_or_model
         else:
-            network, path = load_network(path_or_model)
+            with self._float32():
+                network, path = load_network(path_or_model)
             card = card or read_card(path)
         self.input_size = network.input_size
         model_skeleton = _skeleton(skeleton, card, network.num_keypoints)
@@ -105,13 +117,17 @@ class PosePredictor:
         self.codec = codec or (card.codec if card else "msra")
         self.refine = refine or (card.refine if card and card.codec == self.codec else None)
         self.batch_size = batch_size
+        jit_compile = use_xla() if jit_compile is None else jit_compile
         predict = make_predict_function(
             tf.distribute.get_strategy(),
             for_inference(network, precision).heatmaps,
             model_skeleton.flip_pairs if flip_test else None,
+            use_xla=jit_compile,
             codec=self.codec,
             refine=self.refine,
         )
+        # Batches of few different sizes, as GPUs and XLA prepare for every new one. CPUs do not.
+        self._few_sizes = jit_compile or has_gpu()
         self._predict = predict
         self._one_at_a_time: contextlib.AbstractContextManager[object] = contextlib.nullcontext()
         if not isinstance(network.heatmaps, Runner):
@@ -124,7 +140,7 @@ class PosePredictor:
         """Keypoints of the people of one image.
 
         Args:
-            image: an array, or a path: see `load_image`.
+            image: an array, or a path: see `prediction.inputs.load_image`.
             boxes_xywh: [N,4] (x, y, width, height) in pixels of the image, of which parts may lie
                 beyond its border. None is the whole image as one box.
 
@@ -143,7 +159,7 @@ class PosePredictor:
     ) -> list[np.ndarray]:
         """Keypoints of the people of several images, who go through the network together.
 
-        Images given by path are read one after the other and not kept.
+        Images given by path are read in threads, a few at a time, and not kept.
 
         Args:
             images: M images, as `__call__` takes them.
@@ -160,34 +176,89 @@ class PosePredictor:
             raise InputError(
                 f"boxes_per_image must be as many as the images ({len(images)}). Received: {len(boxes_per_image)}"
             )
-        people, points, crops = [], [np.zeros((0, self.skeleton.num_keypoints, 3), np.float32)], []
-        for image, boxes in zip(images, boxes_per_image, strict=True):
-            image = load_image(image)
-            people.append(self._people(checked_boxes(boxes, image)))
-            for matrix in crop_matrices(people[-1], self.input_size, self.codec):
-                crops.append(geometry.warp(image, matrix, self.input_size))
-                if len(crops) == self.batch_size:
-                    points.append(self._run(crops))
-                    crops = []
-        points.append(self._run(crops))
-        keypoints = np.split(np.concatenate(points), np.cumsum([len(group) for group in people]))
+        return next(self.predict_batches([(images, boxes_per_image)]))
+
+    def predict_batches(
+        self, batches: Iterable[tuple[Sequence[Any] | np.ndarray, Sequence[Any] | np.ndarray]]
+    ) -> Iterator[list[np.ndarray]]:
+        """What `predict_batch` returns, for one pair of its arguments after the other.
+
+        The next crops are given to the network before keypoints of the last are waited for, so that `batches` is one
+        pair ahead of the results.
+        """
+
+        def started():
+            for images, boxes_per_image in batches:
+                people, crops = [], []
+                pairs = zip(images, boxes_per_image, strict=True)
+                # A thread more would take longer to start than one image takes.
+                for group, found in map(self._cut, pairs) if len(images) == 1 else self._cut_ahead(pairs):
+                    people.append(group)
+                    for crop in found:
+                        if len(crops) == self.batch_size:
+                            yield self._start(crops), None
+                            crops = []
+                        crops.append(crop)
+                yield self._start(crops), people
+
+        points = []
+        for part, people in one_late(started()):
+            points.append(part())
+            if people is not None:
+                yield self._in_images(np.concatenate(points), people)
+                points = []
+
+    def warm_up(self, batch_sizes: Iterable[int] | None = None) -> None:
+        """Has the network ready for batches of these sizes: compiled by XLA, with the fastest kernels of a GPU chosen.
+
+        The first call for a size does that otherwise.
+
+        Args:
+            batch_sizes: people in an image, or in all of a `predict_batch`; more than `batch_size` are batches of that.
+                None is every size that there can be, on CPUs without XLA 1, as they do not prepare for others.
+
+        Raises:
+            ValueError: a size is not positive.
+        """
+        sizes = range(1, self.batch_size + 1 if self._few_sizes else 2) if batch_sizes is None else list(batch_sizes)
+        if any(size < 1 for size in sizes):
+            raise ValueError(f"`batch_sizes` must be positive. Received: {list(sizes)}")
+        for size in sorted({self._padded(min(size, self.batch_size)) for size in sizes}):
+            self._start([np.zeros((*self.input_size, 3), np.uint8)] * size)()
+
+    def _cut(self, image_and_boxes):
+        """The `PersonRecords` of one image's boxes, and their crops."""
+        image, boxes = image_and_boxes
+        image = load_image(image)
+        people = self._people(checked_boxes(boxes, image))
+        matrices = crop_matrices(people, self.input_size, self.codec)
+        return people, [geometry.warp(image, matrix, self.input_size) for matrix in matrices]
+
+    def _cut_ahead(self, images_and_boxes):
+        """The same of several, in threads: while the network computes a batch, that of the next one."""
+        return ahead(self._cut, images_and_boxes, waiting=2 * THREADS)
+
+    def _padded(self, count: int) -> int:
+        """How many crops `count` people are run as: up to a power of two where a network prepares for each size."""
+        return min(1 << (count - 1).bit_length(), self.batch_size) if self._few_sizes else count
+
+    def _start(self, crops: Sequence[np.ndarray]) -> Callable[[], np.ndarray]:
+        """Gives a list of n crops to the network; returns what waits for their keypoints [n,K,3] in heatmap pixels."""
+        count = len(crops)
+        if not count:
+            return lambda: np.zeros((0, self.skeleton.num_keypoints, 3), np.float32)
+        batch = np.zeros((self._padded(count), *self.input_size, 3), np.uint8)
+        batch[:count] = crops
+        with self._one_at_a_time, self._float32():
+            points = self._predict(tf.constant(batch))
+        return lambda: points.numpy()[:count, self._order]
+
+    def _in_images(self, points: np.ndarray, people: Sequence[PersonRecords]) -> list[np.ndarray]:
+        """Keypoints [N,K,3] in heatmap pixels of the people of several images, by image and in its pixels."""
+        keypoints = np.split(points, np.cumsum([len(group) for group in people]))
         for group, found in zip(people, keypoints, strict=False):  # the last of the split is empty
             found[..., :2] = to_image(found[..., :2], group, self.input_size, self.codec)
         return keypoints[: len(people)]
-
-    def _run(self, crops: Sequence[np.ndarray]) -> np.ndarray:
-        """Keypoints [n,K,3] in heatmap pixels of a list of n crops.
-
-        GPUs prepare for every new batch size: there black crops fill batches up to a power of two. CPUs do not.
-        """
-        if not crops:
-            return np.zeros((0, self.skeleton.num_keypoints, 3), np.float32)
-        on_gpu = tf.config.list_physical_devices("GPU")
-        size = min(1 << (len(crops) - 1).bit_length(), self.batch_size) if on_gpu else len(crops)
-        batch = np.zeros((size, *self.input_size, 3), np.uint8)
-        batch[: len(crops)] = crops
-        with self._one_at_a_time:
-            return self._predict(tf.constant(batch)).numpy()[: len(crops), self._order]
 
     def _people(self, boxes: np.ndarray) -> PersonRecords:
         """`PersonRecords` of the boxes [N,4] of one image, which is no file."""
@@ -202,67 +273,6 @@ class PosePredictor:
             keypoints=np.zeros((count, num_keypoints, 2), np.float32),
             visible=np.zeros((count, num_keypoints), np.float32),
         )
-
-
-def load_image(image: ArrayLike | PathLike) -> np.ndarray:
-    """An image as RGB [H,W,3] uint8.
-
-    Args:
-        image: a path, whose picture is turned as its EXIF orientation says, so that boxes and
-            keypoints are those of the picture as it is looked at; or an array [H,W,3] RGB, [H,W,4]
-            RGBA (alpha is dropped), [H,W] or [H,W,1] grey; uint8, or uint16 from 0 to 65535.
-
-    Raises:
-        InputError: the file cannot be read, or the array has another shape or type.
-    """
-    if isinstance(image, str | os.PathLike):
-        return read_image(image, turn=True)
-    image = np.asarray(image)
-    if image.dtype not in (np.uint8, np.uint16):
-        raise InputError(
-            f"an image must be uint8 from 0 to 255 or uint16 from 0 to 65535. Received: {image.dtype} "
-            f"{list(image.shape)}. Scale and convert it, as in np.uint8(255 * image + 0.5) for values from 0 to 1"
-        )
-    if image.ndim == 2:
-        image = image[..., None]
-    if image.ndim != 3 or image.shape[2] not in (1, 3, 4) or 0 in image.shape:
-        raise InputError(f"an image must have shape [H,W,3], [H,W,4], [H,W] or [H,W,1]. Received: {list(image.shape)}")
-    if image.dtype == np.uint16:
-        shift = unused_bits(image[..., :3])
-        if shift < 8:
-            warnings.warn(f"an image given as uint16: {twelve_bits_note(shift)}", stacklevel=2)
-        image = (image >> shift).astype(np.uint8)
-    image = np.repeat(image, 3, axis=2) if image.shape[2] == 1 else image[..., :3]
-    return np.ascontiguousarray(image)
-
-
-def checked_boxes(boxes_xywh: ArrayLike | None, image: np.ndarray | None) -> np.ndarray:
-    """Boxes as [N,4] float32; None is all of `image` [H,W,3] in one.
-
-    Raises:
-        InputError: they are not [N,4] numbers, or one is not finite, too far out or without area.
-    """
-    if boxes_xywh is None:
-        assert image is not None
-        height, width = image.shape[:2]
-        return np.array([[0, 0, width, height]], np.float32)
-    try:
-        boxes = np.asarray(boxes_xywh, np.float32)
-    except (ValueError, TypeError) as error:
-        raise InputError(f"boxes must be [N,4] numbers. Received: {shown(boxes_xywh)}") from error
-    if boxes.shape == (0,):
-        return np.zeros((0, 4), np.float32)
-    if boxes.ndim != 2 or boxes.shape[1] != 4:
-        raise InputError(f"boxes must have shape [N,4] (x, y, width, height). Received: {list(boxes.shape)}")
-    # Comparisons with NaN are false.
-    usable = (np.abs(boxes) <= MAX_COORDINATE).all(axis=1) & (boxes[:, 2:] > 0).all(axis=1)
-    if not usable.all():
-        bad = int(np.argmin(usable))
-        raise InputError(
-            f"box {bad} must be finite x, y, width, height up to {MAX_COORDINATE:g} in pixels, with a positive width "
-            f"and height. Received: {boxes[bad].tolist()}"
-        )
-    return boxes
 
 
 def _skeleton(skeleton, card, num_keypoints):

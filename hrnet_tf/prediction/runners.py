@@ -4,10 +4,12 @@ Shape legend: B batch, H and W crop, h = H/4 and w = W/4 heatmap, K keypoints.
 """
 
 import dataclasses
+import functools
 import threading
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -16,6 +18,8 @@ import tensorflow as tf
 from hrnet_tf.errors import InputError
 from hrnet_tf.files import PathLike, reason
 from hrnet_tf.stderr import without_notes
+
+_CUDA = "CUDAExecutionProvider"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,12 +44,13 @@ class Runner:
         return self.run(crops)
 
 
-def heatmap_runner(path: PathLike) -> Runner:
+def heatmap_runner(path: PathLike, on_gpu: bool = False) -> Runner:
     """Loads an exported file to run it.
 
     Args:
         path: a `.keras` file, a SavedModel folder of `export_saved_model`, an `.onnx` file of `export_onnx` or
             `quantize_onnx`, or a `.tflite` file of `export_litert`.
+        on_gpu: whether an `.onnx` file may be run on a GPU, where ONNX Runtime can.
 
     Returns:
         a `Runner`.
@@ -53,7 +58,8 @@ def heatmap_runner(path: PathLike) -> Runner:
     Raises:
         InputError: it is none of these, cannot be loaded or does not give heatmaps.
     """
-    loaders = {".keras": _keras_runner, ".onnx": _onnx_runner, ".tflite": _litert_runner}
+    onnx_runner = functools.partial(_onnx_runner, on_gpu=on_gpu)
+    loaders: dict[str, Callable] = {".keras": _keras_runner, ".onnx": onnx_runner, ".tflite": _litert_runner}
     load = _saved_model_runner if Path(path).is_dir() else loaders.get(Path(path).suffix)
     if load is None or not Path(path).exists():
         raise InputError(
@@ -94,11 +100,15 @@ def _saved_model_runner(path):
     return run, inputs["images"].shape, output.shape
 
 
-def _onnx_runner(path):
+def _onnx_runner(path, on_gpu):
     """The function of an ONNX file of either layout, and the shapes of its input and output in NHWC."""
     import onnxruntime  # for files of its own alone
 
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    providers: list[Any] = ["CPUExecutionProvider"]
+    if on_gpu and _CUDA in onnxruntime.get_available_providers():
+        tf32 = tf.config.experimental.tensor_float_32_execution_enabled()
+        providers.insert(0, (_CUDA, {"use_tf32": str(int(tf32))}))
+    session = onnxruntime.InferenceSession(path, providers=providers)
     inputs, outputs = session.get_inputs(), session.get_outputs()
     if len(inputs) != 1 or len(outputs) != 1:
         raise InputError(f"it must have one input and one output. Received: {len(inputs)} and {len(outputs)}")
