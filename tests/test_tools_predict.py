@@ -266,17 +266,29 @@ def test_videos_that_cannot_be_read_are_refused(predictor, tmp_path):
 
 
 def test_videos_stream(predictor, tmp_path, monkeypatch):
-    """Never more frames are held than are predicted together."""
-    groups = []
-    predict = predictor.predict_batch
-    monkeypatch.setattr(predictor, "predict_batch", lambda images, b: groups.append(len(images)) or predict(images, b))
-    clip = write_video(tmp_path / "clip.avi", num_frames=7)
-    done = files.predict_video(predictor, clip, tmp_path / "out", boxes.whole_image)
-    assert done == (7, 7, 7)
-    assert groups == [2, 2, 2, 1]
+    """Frames that are predicted together are held, and no more than four such groups, whatever the length."""
+    groups, held = [], [0]
+    predict, draw = predictor.predict_batches, files.annotated
+    monkeypatch.setattr(
+        predictor, "predict_batches", lambda batches: predict(groups.append(len(pair[0])) or pair for pair in batches)
+    )
+
+    def read_one(name, number):
+        held.append(held[-1] + 1)
+        return boxes.whole_image(name, number)
+
+    def draw_one(*arguments):
+        held.append(held[-1] - 1)
+        return draw(*arguments)
+
+    monkeypatch.setattr(files, "annotated", draw_one)
+    clip = write_video(tmp_path / "clip.avi", num_frames=31)
+    assert files.predict_video(predictor, clip, tmp_path / "out", read_one) == (31, 31, 31)
+    assert groups == [2] * 15 + [1]
+    assert 0 < max(held) <= 8 and held[-1] == 0
     monkeypatch.setattr(files, "_MAX_PIXELS", 120 * 160)
     files.predict_video(predictor, clip, tmp_path / "out", boxes.whole_image)
-    assert groups[4:] == [1] * 7
+    assert groups[16:] == [1] * 31
 
 
 @pytest.mark.skipif(not SAMPLE, reason="HRNET_TF_COCO_SAMPLE names no folder with a COCO sample")
