@@ -13,7 +13,8 @@ from hrnet_tf.benchmarks.coco import published_coco
 from hrnet_tf.benchmarks.mpii import published_pckh
 from hrnet_tf.errors import InputError
 from hrnet_tf.evaluation import evaluate_coco
-from hrnet_tf.evaluation.coco import STATISTICS, keypoint_results
+from hrnet_tf.evaluation.average_precision import STATISTICS
+from hrnet_tf.evaluation.coco import keypoint_results
 from hrnet_tf.evaluation.similarity import Suppression
 
 GOLDEN = json.loads((pathlib.Path(__file__).parent / "golden" / "coco_eval.json").read_text())

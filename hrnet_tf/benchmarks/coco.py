@@ -5,17 +5,19 @@ Source of the published results: tables of github.com/leoxiaobin/deep-high-resol
 
 import dataclasses
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from hrnet_tf.data import coco
+from hrnet_tf.data.formats import COCO_FORMAT, Format
 from hrnet_tf.data.layouts import find_split
 from hrnet_tf.data.omissions import Omission
 from hrnet_tf.data.records import PersonRecords
 from hrnet_tf.errors import InputError
 from hrnet_tf.evaluation import evaluate_coco
-from hrnet_tf.evaluation.coco import STATISTICS, keypoint_results, save_results
+from hrnet_tf.evaluation.average_precision import COCO_MEASURE, STATISTICS, Measure
+from hrnet_tf.evaluation.coco import keypoint_results, save_results
 from hrnet_tf.evaluation.similarity import REFERENCE_SUPPRESSION, Suppression
 
 if TYPE_CHECKING:
@@ -46,11 +48,15 @@ class CocoBenchmark:
         data_dir: the folder; may be None where all splits are in `files`.
         files: {split: (annotation file, folder of images or None)} of splits that are somewhere else.
         main_metric: what decides which checkpoint is best.
+        form: the form of the annotation files.
+        measure: how predictions are measured.
     """
 
     data_dir: str | None
     files: Mapping[str, tuple[str | None, str | None]] = dataclasses.field(default_factory=dict)
-    main_metric = "AP"
+    main_metric: ClassVar[str] = "AP"
+    form: ClassVar[Format] = COCO_FORMAT
+    measure: ClassVar[Measure] = COCO_MEASURE
 
     def is_annotated(self, split: str) -> bool:
         """Whether there are annotations to measure predictions on; else they go to COCO's server."""
@@ -60,7 +66,7 @@ class CocoBenchmark:
         """`PersonRecords` of a split's annotated people; of a test split of COCO, its images without people."""
         if not self.is_annotated(split):
             return coco.load_image_info(self.data_dir or "", split)
-        return coco.load_split(self.data_dir, split, *self.files.get(split, ()))
+        return coco.load_split(self.data_dir, split, *self._places(split), self.form)
 
     def load_detections(self, path: "PathLike", annotated: PersonRecords, threshold: float = 0.0) -> PersonRecords:
         """`PersonRecords` of a detector's boxes with at least the score `threshold`, on the images of `annotated`."""
@@ -103,14 +109,22 @@ class CocoBenchmark:
             if results_file is not None:
                 save_results(results_file, results)
             return {}
-        path = find_split(self.data_dir, split, *self.files.get(split, ())).annotations
-        return evaluate_coco(path, *arguments, sigmas, results_file, suppression, categories)
+        path = self.annotation_file(split)
+        return evaluate_coco(path, *arguments, sigmas, results_file, suppression, categories, self.form, self.measure)
 
     def published(
         self, split: str, model_name: str, input_size: tuple[int, int], detector_boxes: bool
     ) -> dict[str, float]:
         """{statistic: fraction} published for a network on this split and boxes, empty where there is none."""
         return published_coco(model_name, input_size, detector_boxes) if split == "val2017" else {}
+
+    def annotation_file(self, split: str) -> str:
+        """Path of a split's annotations."""
+        return find_split(self.data_dir, split, *self._places(split), self.form).annotations
+
+    def _places(self, split: str) -> tuple[str | None, str | None]:
+        """Annotation file and folder of images of a split, None where they are in `data_dir`."""
+        return self.files.get(split, (None, None))
 
 
 def published_coco(model_name: str, input_size: tuple[int, int], detector_boxes: bool) -> dict[str, float]:

@@ -4,7 +4,7 @@ import json
 
 from absl import flags
 
-from hrnet_tf import doctor
+from hrnet_tf import benchmarks, doctor
 from hrnet_tf.cli.keypoint_names import with_flag_pairs
 from hrnet_tf.doctor.findings import printable
 from hrnet_tf.files import replacing
@@ -22,6 +22,7 @@ def main() -> int:
         FLAGS.annotations,
         FLAGS.images,
         with_flag_pairs,
+        benchmarks.coco_like(FLAGS.dataset).form,
     )
     print(report.as_text())
     if report.table.skeleton:

@@ -24,6 +24,7 @@ _NETWORK_FILE = (
     "Model: a .keras, .onnx or .tflite file or a SavedModel folder; or what is downloaded once: a name of `hrnet-tf "
     "models`, hf://user/repository or https://host/file.keras#sha256=..."
 )
+_DATASET = "What the annotations are: coco for COCO and data of one's own in its format, or another set."
 _COCO_FOLDER = "COCO-format folder: annotations/person_keypoints_<split>.json and images, or as tools export them."
 
 
@@ -82,7 +83,7 @@ def train() -> None:
 
 
 def evaluate() -> None:
-    """Evaluates a trained model on a split of COCO, of data of one's own in COCO's format, or of MPII.
+    """Evaluates a trained model on a split of COCO, of data of one's own in COCO's format, or of another benchmark.
 
         hrnet-tf evaluate --model=work/w32/best.keras --data_dir=data/coco --val_split=val2017
         hrnet-tf evaluate --model=w32.keras --data_dir=data/coco --val_split=test-dev2017 \\
@@ -139,6 +140,7 @@ def predict() -> None:
     flags.DEFINE_float("box_threshold", 0.0, "Least score of a detector's box.", 0)
     flags.DEFINE_string("boxes", None, "Boxes to look in: x,y,width,height;x,y,width,height;... in pixels.")
     flags.DEFINE_string("annotations", None, "COCO-format file with the images' ids and the model's keypoints.")
+    _define_format_flag()
     flags.DEFINE_float("score_threshold", 0.2, "Keypoints scored at or below it are not drawn.")
     flags.DEFINE_string("keypoints", None, "Keypoint set to write, such as openpose; by default the network's.")
     flags.DEFINE_bool("flip_test", True, "Average the heatmaps of the crop and of its mirror image.")
@@ -248,6 +250,7 @@ def check() -> None:
 
     Exit code: 0 nothing worse than notes, 2 warnings, 3 errors, 1 the check could not be run.
     """
+    _define_format_flag()
     flags.DEFINE_string("data_dir", None, _COCO_FOLDER)
     flags.DEFINE_string("split", "train2017", "Split to check.")
     flags.DEFINE_string("picture", None, "Where to draw up to 12 people: those that findings name, else a sample.")
@@ -316,9 +319,11 @@ WITH_ARGUMENTS = ("models", "download")
 
 def _define_data_flags() -> None:
     """Flags of where the validation people are."""
-    flags.DEFINE_enum("dataset", "coco", benchmarks.NAMES, "What the annotations are: COCO's format or MPII.")
+    flags.DEFINE_enum("dataset", "coco", benchmarks.NAMES, _DATASET)
     flags.DEFINE_string(
-        "data_dir", None, "Folder with annotations/person_keypoints_<split>.json and images, or MPII's."
+        "data_dir",
+        None,
+        "Folder with annotations/person_keypoints_<split>.json and images, or as --dataset's authors ship it.",
     )
     flags.DEFINE_string("val_split", "val2017", "Split to evaluate on.")
     flags.DEFINE_string(
@@ -327,6 +332,11 @@ def _define_data_flags() -> None:
     flags.DEFINE_float("box_threshold", 0.0, "Least score of a detector's box.", 0)
     flags.DEFINE_bool("skip_bad_images", False, "Go on past images that cannot be read, and count them.")
     _define_files_flags()
+
+
+def _define_format_flag() -> None:
+    """Flag of what annotations near to COCO's format are."""
+    flags.DEFINE_enum("dataset", "coco", [name for name in benchmarks.NAMES if name != "mpii"], _DATASET)
 
 
 def _define_files_flags() -> None:

@@ -61,11 +61,12 @@ def main() -> None:
 
 def _print_metrics(metrics, published):
     """One figure a line, beside the published one where there is one."""
+    width = max(map(len, ["", *metrics])) + 2
     if published:
-        print(f"{'':10}{'this':>9}{'published':>11}{'difference':>12}")
+        print(f"{'':{width}}{'this':>9}{'published':>11}{'difference':>12}")
     for name, value in metrics.items():
         beside = f"{published[name]:11.4f}{value - published[name]:+12.4f}" if name in published else ""
-        print(f"{name:10}{value:9.4f}{beside}")
+        print(f"{name:{width}}{value:9.4f}{beside}")
 
 
 def _print_pck(pck):

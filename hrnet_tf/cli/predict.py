@@ -4,7 +4,7 @@ import sys
 
 from absl import flags
 
-from hrnet_tf import PosePredictor, skeletons
+from hrnet_tf import PosePredictor, benchmarks, skeletons
 from hrnet_tf.cli import shared
 from hrnet_tf.cli.keypoint_names import renamed
 from hrnet_tf.errors import InputError
@@ -19,7 +19,8 @@ def main() -> None:
     shared.assume_frozen_weights()
     if FLAGS.keypoints:
         skeletons.named(FLAGS.keypoints)
-    annotated = boxes.read_annotations(FLAGS.annotations) if FLAGS.annotations else None
+    form = benchmarks.coco_like(FLAGS.dataset).form
+    annotated = boxes.read_annotations(FLAGS.annotations, form) if FLAGS.annotations else None
     skeleton = annotated.skeleton if annotated else None
     if skeleton is None and FLAGS.keypoint_names:
         raise InputError("--keypoint_names are those of --annotations, which names none")

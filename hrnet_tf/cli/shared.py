@@ -73,8 +73,8 @@ def dataset() -> benchmarks.Benchmark:
     """What --dataset, --data_dir, --annotations and --images name."""
     files = {val_split(): _val_files()} | ({train_split(): _train_files()} if "train_split" in FLAGS else {})
     files = {split: places for split, places in files.items() if places != (None, None)}
-    if files and FLAGS.dataset != "coco":
-        raise InputError(f"--annotations and --images are for --dataset=coco. Received: --dataset={FLAGS.dataset}")
+    if files and FLAGS.dataset == "mpii":
+        raise InputError("--annotations and --images are for annotations in COCO's format. Received: --dataset=mpii")
     return benchmarks.open_benchmark(FLAGS.dataset, FLAGS.data_dir, files)
 
 

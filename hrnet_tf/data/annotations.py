@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from hrnet_tf.data.keypoint_sets import find_set
+from hrnet_tf.data.formats import COCO_FORMAT, Format
+from hrnet_tf.data.keypoint_sets import find_set, known_set
 from hrnet_tf.data.omissions import FEW, Omission, short, whole_number
 from hrnet_tf.data.people import judged
 from hrnet_tf.errors import InputError
@@ -54,6 +55,7 @@ class AnnotationTable:
         omissions: what was left out, read in another way or assumed.
         problems: why the file is refused, a line by kind: "entries" and "images" that are malformed, no "category"
             with keypoints, a "set" that cannot be used, "people" that are malformed, "nobody" left.
+        form: the form in which the file was read.
     """
 
     path: str
@@ -79,6 +81,7 @@ class AnnotationTable:
     reasons: np.ndarray
     omissions: list[Omission]
     problems: dict[str, str]
+    form: Format
 
     def __len__(self) -> int:
         return len(self.people)
@@ -115,22 +118,23 @@ class AnnotationTable:
         return self.category, self.skeleton
 
 
-def read_annotations(path: PathLike) -> AnnotationTable:
-    """The `AnnotationTable` of a file.
+def read_annotations(path: PathLike, form: Format = COCO_FORMAT) -> AnnotationTable:
+    """The `AnnotationTable` of a file in COCO's format, or in another set's form of it.
 
     Raises:
         InputError: it cannot be read, is not JSON or not COCO-format at all. Whatever else is wrong is in the table.
     """
-    return make_table(read_json(path), str(path))
+    return make_table(read_json(path), str(path), form=form)
 
 
-def make_table(content: object, path: str, with_files: bool = True) -> AnnotationTable:
+def make_table(content: object, path: str, with_files: bool = True, form: Format = COCO_FORMAT) -> AnnotationTable:
     """The `AnnotationTable` of a parsed file.
 
     Args:
         content: of a JSON file.
         path: what to call it.
         with_files: images must have a file and a size; else an id is enough, as evaluation needs no more.
+        form: the form of the file.
 
     Raises:
         InputError: it is no dict with lists of images and annotations.
@@ -145,7 +149,10 @@ def make_table(content: object, path: str, with_files: bool = True) -> Annotatio
     elif num_foreign:
         omissions.append(Omission("left out", "entries that are no objects", num_foreign, total))
     image_ids, sizes, listed = _read_images(images, path, with_files, omissions, problems)
-    category, category_ids, skeleton = find_set(objects, path, omissions, problems)
+    if form.keypoint_set is None:
+        category, category_ids, skeleton = find_set(objects, path, omissions, problems)
+    else:
+        category, category_ids, skeleton = known_set(objects, form, path, omissions, problems)
     wanted = set(category_ids)
     ids = _whole_numbers(annotations, "category_id", omissions)
     rows = [i for i, number in enumerate(ids) if number in wanted]
@@ -155,7 +162,7 @@ def make_table(content: object, path: str, with_files: bool = True) -> Annotatio
     num_keypoints = skeleton.num_keypoints if skeleton else 0
     boxes = _columns([person.get("bbox") for person in people], 4)
     area = _columns([[person.get("area")] for person in people], 1, MAX_AREA)[:, 0]
-    keypoints = _columns([person.get("keypoints") for person in people], 3 * num_keypoints)
+    keypoints = _keypoints(people, form, num_keypoints)
     table = AnnotationTable(
         path=path,
         images=images,
@@ -173,13 +180,14 @@ def make_table(content: object, path: str, with_files: bool = True) -> Annotatio
         boxes=boxes,
         clipped=boxes,
         area=area,
-        areas=np.where(np.isnan(area), boxes[:, 2:].clip(0).prod(axis=1), area),
+        areas=_areas(area, boxes, form),
         crowd=np.array([_is_crowd(person.get("iscrowd")) for person in people], bool),
-        keypoints=keypoints.reshape(len(people), num_keypoints, 3),
-        labelled=keypoints[:, 2::3] > 0,
+        keypoints=keypoints,
+        labelled=keypoints[..., 2] > 0,
         reasons=np.zeros(len(people), object),
         omissions=omissions,
         problems=problems,
+        form=form,
     )
     return judged(table)
 
@@ -251,6 +259,21 @@ def _whole_numbers(items, key, omissions, kind="annotations"):
         example = short(items[other[0]][key])
         omissions.append(Omission("read", f"{kind} whose {key} is no integer as one", len(other), len(items), example))
     return numbers
+
+
+def _keypoints(people, form, num_keypoints):
+    """[N,K,3] of everybody's keypoints, NaN where a field of them is no list of as many numbers."""
+    table = np.empty((len(people), num_keypoints, 3))
+    for field, points in form.fields(num_keypoints):
+        part = table[:, points]
+        part[:] = _columns([person.get(field) for person in people], 3 * part.shape[1]).reshape(part.shape)
+    return table
+
+
+def _areas(area, boxes, form):
+    """[N] areas that count, of those that are written and of the boxes."""
+    of_boxes = boxes[:, 2:].clip(0).prod(axis=1)
+    return np.where(np.isnan(area), of_boxes, area) if form.area_of_box is None else form.area_of_box * of_boxes
 
 
 def _is_crowd(value):

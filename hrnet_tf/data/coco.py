@@ -12,6 +12,7 @@ import numpy as np
 
 from hrnet_tf.data.annotations import AnnotationTable, make_table, read_annotations
 from hrnet_tf.data.detections import read_detections
+from hrnet_tf.data.formats import COCO_FORMAT, Format
 from hrnet_tf.data.header import say_other_sizes
 from hrnet_tf.data.layouts import SplitFiles, find_split
 from hrnet_tf.data.omissions import Omission, short, whole_number
@@ -31,7 +32,11 @@ def annotation_path(data_dir: PathLike, split: str) -> str:
 
 
 def load_split(
-    data_dir: PathLike | None, split: str, annotations: PathLike | None = None, images: PathLike | None = None
+    data_dir: PathLike | None,
+    split: str,
+    annotations: PathLike | None = None,
+    images: PathLike | None = None,
+    form: Format = COCO_FORMAT,
 ) -> PersonRecords:
     """Reads the annotated people of a split.
 
@@ -43,12 +48,13 @@ def load_split(
         split: name of the split.
         annotations: the annotation file, if it is another.
         images: the folder of the images, if it is another.
+        form: the form of the annotations.
 
     Raises:
         InputError: the folder, the annotation file or the image folder is absent, or see `load_annotations`.
     """
-    files = find_split(data_dir, split, annotations, images)
-    table = read_annotations(files.annotations)
+    files = find_split(data_dir, split, annotations, images, form)
+    table = read_annotations(files.annotations, form)
     table.keypoint_set()  # what is wrong with the file comes before what is wrong with folders
     return _records(table, find_image_dir(files, listed_names(table)))
 

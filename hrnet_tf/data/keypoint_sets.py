@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 
+from hrnet_tf.data.formats import Format
 from hrnet_tf.data.omissions import Omission, short, whole_number
 from hrnet_tf.errors import InputError
-from hrnet_tf.skeletons import Skeleton, find, keypoint_category, skeleton_from_category
+from hrnet_tf.skeletons import Skeleton, find, keypoint_category, named, skeleton_from_category
 
 # Published tolerances are below this (COCO's 0.025 to 0.107): with larger ones nearly every prediction counts as right.
 _MAX_MEDIAN_SIGMA = 0.3
@@ -52,6 +53,33 @@ def find_set(
     except InputError as error:
         problems["set"] = str(error)
         skeleton = None
+    return category, ids, skeleton
+
+
+def known_set(
+    objects: dict[str, list[dict[str, Any]]],
+    form: Format,
+    path: str,
+    omissions: list[Omission],
+    problems: dict[str, str],
+) -> tuple[dict[str, Any] | None, tuple[int, ...], Skeleton | None]:
+    """As `find_set`, of a file whose keypoint set is that of its form, whether or not its categories list the names."""
+    assert form.keypoint_set is not None
+    skeleton = named(form.keypoint_set)
+    _, points = form.fields(skeleton.num_keypoints)[0]
+    counts = [len(category.get("keypoints") or ()) for category in objects["categories"]]
+    fitting = [c for c, count in zip(objects["categories"], counts, strict=True) if count in (0, points.stop)]
+    members = [(whole_number(category.get("id")), category) for category in fitting]
+    ids = tuple(dict.fromkeys(number for number, _ in members if number is not None))
+    if not ids:
+        problems["set"] = (
+            f"{path} is no file of {form.keypoint_set}: a category must have an integer 'id' and list {points.stop} "
+            f"keypoints, or none. Received: categories of {short(counts)} keypoints"
+        )
+        return None, (), None
+    first = next(category for number, category in members if number is not None)
+    category = first | {"id": ids[0], "keypoints": list(skeleton.names)}
+    _say_others(objects, set(ids), category, omissions)
     return category, ids, skeleton
 
 

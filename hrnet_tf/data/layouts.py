@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from urllib.parse import unquote
 
+from hrnet_tf.data.formats import COCO_FORMAT, Format
 from hrnet_tf.errors import InputError, listed
 from hrnet_tf.files import PathLike
 
@@ -31,7 +32,11 @@ class SplitFiles:
 
 
 def find_split(
-    data_dir: PathLike | None, split: str, annotations: PathLike | None = None, images: PathLike | None = None
+    data_dir: PathLike | None,
+    split: str,
+    annotations: PathLike | None = None,
+    images: PathLike | None = None,
+    form: Format = COCO_FORMAT,
 ) -> SplitFiles:
     """Looks for the files of a split.
 
@@ -40,6 +45,7 @@ def find_split(
         split: name of the split.
         annotations: the annotation file, where that is known.
         images: the folder of the images, where that is known.
+        form: whose places are looked into first.
 
     Raises:
         InputError: a folder or file does not exist.
@@ -54,10 +60,14 @@ def find_split(
         return SplitFiles(os.fspath(annotations), tuple(folders) if images is None else (os.fspath(images),))
     if data_dir is None or not os.path.isdir(data_dir):
         raise InputError(f"data directory {data_dir} does not exist")
-    paths = [os.path.join(data_dir, pattern.format(split=split)) for pattern in _ANNOTATIONS]
+    short = split.removesuffix("2017")
+    patterns = [pattern.format(split=short) for pattern in form.annotations]
+    paths = [os.path.join(data_dir, p) for p in patterns + [p.format(split=split) for p in _ANNOTATIONS]]
+    image_patterns = [pattern.format(split=short) for pattern in form.images]
+    image_patterns += [pattern.format(split=split) for pattern in _IMAGES]
     for path in paths:
         if os.path.isfile(path):
-            folders = [os.path.normpath(os.path.join(data_dir, pattern.format(split=split))) for pattern in _IMAGES]
+            folders = [os.path.normpath(os.path.join(data_dir, pattern)) for pattern in image_patterns]
             return SplitFiles(path, tuple(folders) if images is None else (os.fspath(images),))
     raise InputError(
         f"annotation file {paths[0]} does not exist, nor one of another known layout. Check the data directory and the "

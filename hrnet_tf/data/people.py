@@ -93,13 +93,21 @@ def _name(table, row):
 
 def _malformed(table, rows, reason):
     """The refusal of people whose numbers cannot be used."""
-    key, width = ("bbox", 4) if reason == "box" else ("keypoints", 3 * table.skeleton.num_keypoints)
+    key, width = ("bbox", 4) if reason == "box" else _malformed_field(table, rows[0])
     values = table.people[rows[0]].get(key)
     received = f"{len(values)} in {short(values)}" if isinstance(values, list) else short(values)
     return (
         f"{table.path}: {_name(table, rows[0])} is malformed: {width} finite numbers up to {MAX_COORDINATE:g} are "
         f"wanted for '{key}'. Received: {received}; such are {len(rows)} of {len(table)} people. {REASONS[reason][1]}"
     )
+
+
+def _malformed_field(table, row):
+    """The field of somebody's malformed keypoints, and how many numbers it has to hold."""
+    for field, points in table.form.fields(table.skeleton.num_keypoints):
+        if np.isnan(table.keypoints[row, points]).any():
+            return field, 3 * (points.stop - points.start)
+    raise AssertionError
 
 
 def _nobody(table):
@@ -135,7 +143,8 @@ def _say_read(table):
     say("read", "people whose iscrowd is no integer, as it is meant", odd_crowd)
     uncounted = [not isinstance(p.get("num_keypoints", 1), int) or p.get("num_keypoints", 1) <= 0 for p in people]
     say("read", "people's num_keypoints, no number above 0, from their keypoints", used & np.array(uncounted, bool))
-    say("assumed", "areas that are not written, as width x height of the box", used & np.isnan(table.area))
+    if table.form.area_of_box is None:
+        say("assumed", "areas that are not written, as width x height of the box", used & np.isnan(table.area))
     counts = np.bincount(table.image_index[used], minlength=1) if total else np.zeros(1, int)
     crowded = np.flatnonzero(counts > MAX_EVALUATED)
     if len(crowded):

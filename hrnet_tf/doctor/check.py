@@ -6,6 +6,7 @@ from collections.abc import Callable
 import numpy as np
 
 from hrnet_tf.data.coco import image_omissions, listed_names
+from hrnet_tf.data.formats import COCO_FORMAT, Format
 from hrnet_tf.data.layouts import find_split
 from hrnet_tf.doctor import images, people, sides, structure, units
 from hrnet_tf.doctor.findings import Report, worst_first
@@ -23,6 +24,7 @@ def check_split(
     annotations: PathLike | None = None,
     image_dir: PathLike | None = None,
     with_pairs: Callable[[Skeleton], Skeleton] | None = None,
+    form: Format = COCO_FORMAT,
 ) -> tuple[Report, str | None]:
     """Checks the annotations of a split and its images, which training finds in the same places.
 
@@ -34,6 +36,7 @@ def check_split(
         annotations: the annotation file, if it is another than `layouts.find_split` finds.
         image_dir: the folder of the images, if it is another.
         with_pairs: gives the keypoint set other pairs of left and right, raising InputError where it cannot.
+        form: the form of the annotations.
 
     Returns:
         A `Report`, and the folder of the images, None where that is absent or was not to be read.
@@ -42,8 +45,8 @@ def check_split(
         InputError: the annotation file is absent, not JSON or not COCO-format at all. Whatever else
             is wrong with it is in the report.
     """
-    files = find_split(data_dir, split, annotations, image_dir)
-    report, folder = check_content(read_json(files.annotations), files.annotations, with_pairs), None
+    files = find_split(data_dir, split, annotations, image_dir, form)
+    report, folder = check_content(read_json(files.annotations), files.annotations, with_pairs, form), None
     if check_images:
         found, folder, paths = images.check_files(report.table, files, decode_all)
         report.findings[:] = worst_first(report.findings + found)
@@ -61,13 +64,18 @@ def _said_of_images(table, paths):
         return [f"refused: {error}"]
 
 
-def check_content(content: object, path: str, with_pairs: Callable[[Skeleton], Skeleton] | None = None) -> Report:
-    """Checks a parsed annotation file; `path` is what to call it, `with_pairs` as for `check_split`.
+def check_content(
+    content: object,
+    path: str,
+    with_pairs: Callable[[Skeleton], Skeleton] | None = None,
+    form: Format = COCO_FORMAT,
+) -> Report:
+    """Checks a parsed annotation file; `path` is what to call it, the others as for `check_split`.
 
     Raises:
         InputError: it is no dict with lists of images and annotations.
     """
-    table = make_table(content, path)
+    table = make_table(content, path, form)
     if with_pairs and table.skeleton:
         table = dataclasses.replace(table, skeleton=with_pairs(table.skeleton))
     side_findings, statistics = sides.check_sides(table)

@@ -24,22 +24,23 @@ def check_areas(table: Table) -> list[Finding]:
     if not len(table):
         return []
     given = np.array([person.get("area") is not None for person in table.people], bool)
+    wanted = table.form.area_of_box is None
     posed = np.any(table.labelled, axis=1)
     box_area = table.boxes[:, 2] * table.boxes[:, 3]
     usable = table.used & (box_area > 0)
-    tiny = usable & (table.area < _MIN_FILLED * box_area)
-    huge = usable & (table.area > 1.1 * box_area + 1)
+    tiny = usable & (table.areas < _MIN_FILLED * box_area)
+    huge = usable & (table.areas > 1.1 * box_area + 1)
     return [
         *table.of_people(
             "area_missing",
-            ~given,
+            ~given & wanted,
             "no area: pycocotools by itself fails; this package takes width x height of the box, everywhere",
             "write the segment's area, or about half of width x height, as COCO's are",
             "warning",
         ),
         *table.of_people(
             "area_malformed",
-            given & np.isnan(table.area),
+            given & np.isnan(table.area) & wanted,
             "the area is no finite number: width x height of the box is taken, everywhere",
             "write the segment's area in square pixels, or about half of the box's",
             "warning",
@@ -75,7 +76,7 @@ def check_areas(table: Table) -> list[Finding]:
 def _empty_ranges(table, usable):
     findings = []
     for name, low, high in (("APm", _MEDIUM, _LARGE), ("APl", _LARGE, np.inf)):
-        if usable.any() and not (usable & (table.area >= low) & (table.area <= high)).any():
+        if usable.any() and not (usable & (table.areas >= low) & (table.areas <= high)).any():
             size = f"from {low} to {high}" if np.isfinite(high) else f"above {low}"
             findings += table.of_people(
                 f"no_person_for_{name}",

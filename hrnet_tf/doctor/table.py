@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from hrnet_tf.data import annotations
+from hrnet_tf.data.formats import COCO_FORMAT, Format
 from hrnet_tf.doctor.findings import NUM_EXAMPLES, Finding, by_share, example_id, first, printable
 
 # How many people a finding remembers for its pictures.
@@ -67,13 +68,13 @@ class Table(annotations.AnnotationTable):
         return [Finding(code, severity, message, advice, len(indices), total, examples, rows)]
 
 
-def make_table(content: object, path: str) -> Table:
-    """The `Table` of a parsed file; `path` is what to call it.
+def make_table(content: object, path: str, form: Format = COCO_FORMAT) -> Table:
+    """The `Table` of a parsed file of a form; `path` is what to call it.
 
     Raises:
         InputError: it is no dict with lists of images and annotations.
     """
-    table = annotations.make_table(content, path)
+    table = annotations.make_table(content, path, form=form)
     return Table(**{field.name: getattr(table, field.name) for field in dataclasses.fields(table)})
 
 

@@ -1,23 +1,17 @@
 """COCO keypoint evaluation: rescoring, OKS suppression per image, then pycocotools' average precision."""
 
-import contextlib
-import io
 import json
-import os
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
 
-from hrnet_tf.data.annotations import make_table
+from hrnet_tf.data.annotations import AnnotationTable
+from hrnet_tf.data.formats import COCO_FORMAT, Format
 from hrnet_tf.errors import InputError, listed
+from hrnet_tf.evaluation.average_precision import COCO_MEASURE, Measure, average_precision, read_table
 from hrnet_tf.evaluation.similarity import REFERENCE_SUPPRESSION, SUPPRESSIONS, Suppression, checked_sigmas, rescore
-from hrnet_tf.files import PathLike, read_json, replacing
-
-# The ten numbers, in pycocotools' order.
-STATISTICS = ("AP", "AP50", "AP75", "APm", "APl", "AR", "AR50", "AR75", "ARm", "ARl")
+from hrnet_tf.files import PathLike, replacing
 
 
 def evaluate_coco(
@@ -30,12 +24,13 @@ def evaluate_coco(
     results_file: PathLike | None = None,
     suppression: Suppression = REFERENCE_SUPPRESSION,
     category_ids: ArrayLike | None = None,
+    form: Format = COCO_FORMAT,
+    measure: Measure = COCO_MEASURE,
 ) -> dict[str, float]:
     """Average precision and recall of predicted people, as the reference implementation computes them.
 
-    Every image of the annotation file is evaluated: one without predictions counts as missed. The
-    keypoint set is the first that has annotations, of all categories with its names, so custom sets need no code.
-    Who counts is who is trained on (`data.annotations`); the others are ignored, as COCO's without keypoints are.
+    The keypoint set is the first that has annotations, of all categories with its names, so custom sets need no code.
+    Who is evaluated says `average_precision`.
 
     Args:
         annotation_file: path of a COCO-format keypoint annotation file, or the dict loaded from one.
@@ -47,9 +42,11 @@ def evaluate_coco(
         results_file: where to write the people evaluated, in COCO's results format.
         suppression: a `Suppression`.
         category_ids: [N] category of each person in `results_file`; that of the keypoint set by default.
+        form: the form of the annotation file.
+        measure: in what average precision differs from COCO's.
 
     Returns:
-        dict of ten floats by the names in `STATISTICS`; -1 where no annotated person has the size.
+        dict of ten floats by the names in `average_precision.STATISTICS`; -1 where no annotated person has the size.
 
     Raises:
         InputError: the annotation file cannot be used or nobody in it counts, lengths
@@ -58,20 +55,17 @@ def evaluate_coco(
 
     Source: leoxiaobin/deep-high-resolution-net.pytorch, lib/dataset/coco.py; pycocotools
     """
-    table = _read(annotation_file)
+    table = read_table(annotation_file, form)
     category, skeleton = table.keypoint_set()
     sigmas = checked_sigmas(skeleton.oks_sigmas if sigmas is None else sigmas, skeleton.num_keypoints)
-    image_ids, keypoints, box_scores, areas = _checked_predictions(
-        image_ids, keypoints, box_scores, areas, skeleton.num_keypoints
-    )
-    _check_images(image_ids, table)
+    ids, points, scores, sizes = checked_predictions(table, image_ids, keypoints, box_scores=box_scores, areas=areas)
+    if (sizes < 0).any():
+        raise InputError(f"areas must not be negative. Received: {sizes.min()}")
     categories = category["id"] if category_ids is None else category_ids
-    results = keypoint_results(image_ids, keypoints, box_scores, areas, categories, sigmas, suppression)
+    results = keypoint_results(ids, points, scores, sizes, categories, sigmas, suppression)
     if results_file is not None:
         save_results(results_file, results)
-    for result in results:  # written with their own, evaluated as one set
-        result["category_id"] = category["id"]
-    return _statistics(_ground_truth(table, category), results, sigmas)
+    return average_precision(table, results, measure, sigmas)
 
 
 def save_results(path: PathLike, results: list[dict[str, Any]]) -> None:
@@ -108,12 +102,27 @@ def keypoint_results(
     for members in _group_by_value(image_ids):
         best = nms(keypoints[members], scores[members], areas[members], suppression.oks_threshold, sigmas)
         kept.extend(members[best].tolist())
-    flat_keypoints = keypoints.reshape(len(keypoints), 3 * keypoints.shape[1])
     categories = np.broadcast_to(np.asarray(category_id), len(keypoints))
-    columns = [column[kept].tolist() for column in (image_ids, categories, flat_keypoints, scores)]
+    return results_of(image_ids[kept], categories[kept], keypoints[kept], scores[kept])
+
+
+def results_of(
+    image_ids: np.ndarray, category_ids: ArrayLike, keypoints: np.ndarray, scores: np.ndarray
+) -> list[dict[str, Any]]:
+    """People in COCO's results format.
+
+    Args:
+        image_ids: [N].
+        category_ids: [N], or one for all.
+        keypoints: [N,K,3] x, y and score.
+        scores: [N].
+    """
+    flat = keypoints.reshape(len(keypoints), 3 * keypoints.shape[1])
+    categories = np.broadcast_to(np.asarray(category_ids), len(keypoints))
+    columns = [column.tolist() for column in (image_ids, categories, flat, scores)]
     return [
-        {"image_id": image_id, "category_id": category, "keypoints": flat, "score": score}
-        for image_id, category, flat, score in zip(*columns, strict=True)
+        {"image_id": image_id, "category_id": category, "keypoints": numbers, "score": score}
+        for image_id, category, numbers, score in zip(*columns, strict=True)
     ]
 
 
@@ -124,87 +133,47 @@ def _group_by_value(values):
     return np.split(order, np.flatnonzero(ordered[1:] != ordered[:-1]) + 1) if len(order) else []
 
 
-def _statistics(ground_truth, results, sigmas):
-    """pycocotools' ten numbers; its progress output is dropped."""
-    with contextlib.redirect_stdout(io.StringIO()):
-        annotated = COCO()
-        annotated.dataset = ground_truth
-        annotated.createIndex()
-        # loadRes cannot take an empty list. It adds keys to the results: they were written before.
-        predicted = annotated.loadRes(results) if results else COCO()
-        evaluation = COCOeval(annotated, predicted, "keypoints")
-        evaluation.params.kpt_oks_sigmas = sigmas
-        evaluation.evaluate()
-        evaluation.accumulate()
-        evaluation.summarize()
-    return dict(zip(STATISTICS, map(float, evaluation.stats), strict=True))
+def checked_predictions(
+    table: AnnotationTable, image_ids: ArrayLike, keypoints: ArrayLike, **numbers: ArrayLike
+) -> tuple[np.ndarray, ...]:
+    """Predictions as arrays of equal length with usable numbers.
 
+    Args:
+        table: the annotations that they are of.
+        image_ids: [N].
+        keypoints: [N,K,3] x, y and score.
+        numbers: others by what to call them, [N] each.
 
-def _read(annotation_file):
-    """The `AnnotationTable` of a path or dict, which may do without file names."""
-    if isinstance(annotation_file, dict):
-        content, source = annotation_file, "annotation_file"
-    else:
-        content, source = read_json(annotation_file), f"annotation_file {os.fspath(annotation_file)}"
-    images = content.get("images") if isinstance(content, dict) else None
-    named = isinstance(images, list) and any("file_name" in image for image in images if isinstance(image, dict))
-    return make_table(content, source, with_files=named)
-
-
-def _ground_truth(table, category):
-    """The dataset pycocotools evaluates against: of a table whoever has a box on a listed image.
-
-    People who are left out are ignored, as COCO's without keypoints are: predictions of them are neither right nor
-    wrong. pycocotools takes a matched id of 0 for no match, so ids of the file are not used.
+    Raises:
+        InputError: lengths differ, an image is not in the annotations, or a number is not finite.
     """
-    people = []
-    rows = np.flatnonzero((table.image_index >= 0) & np.isfinite(table.boxes).all(axis=1))
-    counts = (table.used | table.crowd) & np.isfinite(table.keypoints).all(axis=(1, 2))
-    keypoints = np.where(counts[:, None, None], table.keypoints, 0)
-    for row in rows.tolist():
-        people.append(
-            {
-                "id": len(people) + 1,
-                "image_id": int(table.image_ids[table.image_index[row]]),
-                "category_id": category["id"],
-                "bbox": table.boxes[row].tolist(),
-                "area": float(table.areas[row]),
-                "iscrowd": int(table.crowd[row]),
-                "keypoints": keypoints[row].ravel().tolist(),
-                "num_keypoints": int((keypoints[row, :, 2] > 0).sum()),
-            }
-        )
-    images = [{"id": image_id} for image_id in table.image_ids[table.listed].tolist()]
-    return {"images": images, "annotations": people, "categories": [category]}
-
-
-def _checked_predictions(image_ids, keypoints, box_scores, areas, num_keypoints):
-    """The arguments as arrays of equal length with usable numbers."""
-    image_ids = np.asarray(image_ids)
-    arrays = {
-        "keypoints": np.asarray(keypoints, np.float64),
-        "box_scores": np.asarray(box_scores, np.float64),
-        "areas": np.asarray(areas, np.float64),
-    }
-    n = len(image_ids)
-    for name, shape in (("keypoints", (n, num_keypoints, 3)), ("box_scores", (n,)), ("areas", (n,))):
-        if arrays[name].shape != shape:
+    _, skeleton = table.keypoint_set()
+    ids = _array("image_ids", image_ids, None)
+    if ids.ndim != 1:
+        raise InputError(f"image_ids must have shape (N,). Received: {ids.shape}")
+    n, num_keypoints = len(ids), skeleton.num_keypoints
+    arrays = {name: _array(name, values, np.float64) for name, values in {"keypoints": keypoints, **numbers}.items()}
+    for name, array in arrays.items():
+        shape = (n, num_keypoints, 3) if name == "keypoints" else (n,)
+        if array.shape != shape:
             raise InputError(
                 f"{name} must have shape {shape} for {n} image_ids and the file's {num_keypoints} keypoints. "
-                f"Received: {arrays[name].shape}"
+                f"Received: {array.shape}"
             )
-        finite = np.isfinite(arrays[name]).reshape(n, int(np.prod(shape[1:]))).all(axis=1)
+        finite = np.isfinite(array).reshape(n, int(np.prod(shape[1:]))).all(axis=1)
         if not finite.all():
             raise InputError(f"{name} must be finite. Received: NaN or infinity for person {np.argmin(finite)}")
-    if (arrays["areas"] < 0).any():
-        raise InputError(f"areas must not be negative. Received: {arrays['areas'].min()}")
-    return image_ids, *arrays.values()
-
-
-def _check_images(image_ids, table):
-    unknown = sorted(set(image_ids.tolist()) - set(table.image_ids[table.listed].tolist()))
+    unknown = sorted(set(ids.tolist()) - set(table.image_ids[table.listed].tolist()), key=str)
     if unknown:
         raise InputError(
             f"image_ids must be in the images of {table.path}. Received: {len(unknown)} that are not: "
             f"{listed(map(str, unknown), 60)}"
         )
+    return ids, *arrays.values()
+
+
+def _array(name, values, dtype):
+    try:
+        return np.asarray(values, dtype)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{name} must be an array of numbers: {error}") from error

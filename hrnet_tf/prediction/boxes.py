@@ -12,6 +12,7 @@ import numpy as np
 
 from hrnet_tf.data.annotations import make_table
 from hrnet_tf.data.detections import Box, read_detections
+from hrnet_tf.data.formats import COCO_FORMAT, Format
 from hrnet_tf.data.omissions import Omission, whole_number
 from hrnet_tf.errors import InputError, listed
 from hrnet_tf.files import PathLike, read_json
@@ -143,14 +144,14 @@ class AnnotatedImages:
     omissions: list[Omission]
 
 
-def read_annotations(path: PathLike) -> AnnotatedImages:
-    """The images and keypoints of a COCO-format file, in which nobody needs to be annotated.
+def read_annotations(path: PathLike, form: Format = COCO_FORMAT) -> AnnotatedImages:
+    """The images and keypoints of a COCO-format file, or of another form of it, in which nobody needs to be annotated.
 
     Raises:
         InputError: the file is absent or not in COCO's format, or its keypoint set cannot be used.
     """
     content = read_json(path)
-    table = make_table({"annotations": [], **content} if isinstance(content, dict) else content, str(path))
+    table = make_table({"annotations": [], **content} if isinstance(content, dict) else content, str(path), form=form)
     table.check_all_but("nobody", "category", "people")
     ids = {table.images[i]["file_name"]: int(table.image_ids[i]) for i in np.flatnonzero(table.listed)}
     said = [o for o in table.omissions if not o.what.startswith("people")]  # who is annotated does not matter here
