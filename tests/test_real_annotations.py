@@ -507,4 +507,5 @@ def test_evaluate_and_predict_take_annotations_from_anywhere(dataset, tmp_path):
     people = json.loads((tmp_path / "out" / "predictions.json").read_text())
     assert [(person["image_id"], person["category_id"]) for person in people] == [(1, 21), (2, 21)]
     flags["dataset"] = "mpii"
-    assert "are for annotations in COCO's format" in tool_runs.complaint(tool_runs.run("evaluate", **flags, images=images))
+    complaint = tool_runs.complaint(tool_runs.run("evaluate", **flags, images=images))
+    assert "--annotations and --images are for annotations in COCO's format" in complaint
