@@ -11,6 +11,7 @@ from hrnet_tf.version import __version__
 
 if TYPE_CHECKING:
     from hrnet_tf import (
+        benchmarks,
         evaluation,
         export,
         geometry,
@@ -32,6 +33,7 @@ __all__ = [
     "InputError",
     "PosePredictor",
     "__version__",
+    "benchmarks",
     "build_model",
     "evaluation",
     "export",

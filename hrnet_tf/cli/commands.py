@@ -271,6 +271,7 @@ def shards() -> None:
     An object store is to be mounted as a folder. Images are stored as they are; training on shards gives the same
     batches.
     """
+    _define_format_flag()
     flags.DEFINE_string("data_dir", None, _COCO_FOLDER)
     flags.DEFINE_string("split", "train2017", "Split whose images to write.")
     flags.DEFINE_string("out_dir", None, "Folder to write to, for --data_dir of the other commands.")

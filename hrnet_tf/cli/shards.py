@@ -5,6 +5,7 @@ import shutil
 
 from absl import flags
 
+from hrnet_tf.benchmarks import coco_like
 from hrnet_tf.cli import shared
 from hrnet_tf.data import coco, shards
 from hrnet_tf.data.annotations import read_annotations
@@ -15,11 +16,12 @@ FLAGS = flags.FLAGS
 
 
 def main() -> None:
-    places = FLAGS.data_dir, FLAGS.split, FLAGS.annotations, FLAGS.images
+    form = coco_like(FLAGS.dataset).form
+    places = FLAGS.data_dir, FLAGS.split, FLAGS.annotations, FLAGS.images, form
     people = coco.load_split(*places)  # refuses what training would refuse
     shared.print_omissions(people.omissions)
     files = find_split(*places)
-    names = list(dict.fromkeys(coco.listed_names(read_annotations(files.annotations))))
+    names = list(dict.fromkeys(coco.listed_names(read_annotations(files.annotations, form))))
     image_dir, out_dir = coco.find_image_dir(files, names), os.path.join(FLAGS.out_dir, "images")
     os.makedirs(out_dir, exist_ok=True)
     count = shards.write_shards(image_dir, names, os.path.join(out_dir, FLAGS.split), FLAGS.shard_megabytes << 20)
