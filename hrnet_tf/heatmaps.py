@@ -154,36 +154,45 @@ def _log_blurred(maps, x, y, sigma, refine):
     """Logarithm of maps [B,h,w,K] after a Gaussian blur which keeps each map's maximum, around (x, y) [B,K].
 
     Returns:
-        [B,K,5,5] float64, from 2 pixels above and left of (x, y) to 2 below and right; beyond the map, its border.
+        [B,K,5,5] float32, from 2 pixels above and left of (x, y) to 2 below and right; beyond the map, its border.
     """
     # OpenCV's rule for a kernel's size and standard deviation, from which 11 and 17 pixels come.
     radius = max(1, round((sigma - 0.8) / 0.3 + 1))
     sigma = 0.3 * (radius - 1) + 0.8
-    weight_sum = np.exp(-(np.arange(-radius, radius + 1) ** 2) / (2 * sigma**2)).sum()
+    kernel = np.exp(-(np.arange(radius + 2) ** 2) / (2 * sigma**2))  # by distance: nothing beyond the radius
+    kernel[-1] = 0
+    kernel = np.float32(kernel / (2 * kernel.sum() - kernel[0]))
+
+    def around(middle, length):  # the n pixels that the patch is made of, [B,K,n], and their weights in it, [B,K,5,n]
+        near = tf.clip_by_value(middle[..., None] + tf.range(-_PATCH_RADIUS, _PATCH_RADIUS + 1), 0, length - 1)
+        count = min(2 * (_PATCH_RADIUS + radius) + 1, length)
+        first = tf.clip_by_value(middle - count // 2, 0, length - count)
+        pixels = first[..., None] + tf.range(count)
+        distance = tf.abs(near[..., None] - pixels[:, :, None])
+        return pixels, tf.gather(tf.constant(kernel), tf.minimum(distance, radius + 1))
 
     def blur_matrix(length):  # the convolution along an axis, zero beyond the map
-        distance = np.subtract.outer(np.arange(length), np.arange(length))
-        return np.where(np.abs(distance) <= radius, np.exp(-(distance**2) / (2 * sigma**2)) / weight_sum, 0)
-
-    def around(middle, length):  # -> [B,K,5,length], the five rows of the matrix
-        near = tf.clip_by_value(middle[..., None] + tf.range(-_PATCH_RADIUS, _PATCH_RADIUS + 1), 0, length - 1)
-        return tf.gather(tf.constant(blur_matrix(length)), near)
+        distance = np.abs(np.subtract.outer(np.arange(length), np.arange(length)))
+        return kernel[np.minimum(distance, radius + 1)]
 
     height, width = maps.shape[1:3]
     maps = tf.transpose(maps, [0, 3, 1, 2])  # [B,K,h,w]
-    # In float64, because GPUs multiply float32 matrices with 10 bits of mantissa by default; ...
-    patch = around(y, height) @ tf.cast(maps, tf.float64)
-    patch = tf.matmul(patch, around(x, width), transpose_b=True)
+    (rows, down), (columns, across) = around(y, height), around(x, width)
+    window = tf.transpose(tf.gather(maps, rows, batch_dims=2), [0, 1, 3, 2])
+    window = tf.gather(window, columns, batch_dims=2)  # [B,K,n,n], columns by rows
+    # Not a matrix product: GPUs keep 10 bits of float32's mantissa in those by default; ...
+    patch = tf.reduce_sum(down[:, :, :, None] * window[:, :, None], axis=-1)  # [B,K,5,n]
+    patch = tf.reduce_sum(patch[:, :, :, None] * across[:, :, None], axis=-1)
     # ... which is enough for the maximum: it decides no more than what is too small for a logarithm.
-    blurred = blur_matrix(height).astype(np.float32) @ maps @ blur_matrix(width).astype(np.float32)
+    blurred = blur_matrix(height) @ maps @ blur_matrix(width)
     largest, blurred_largest = (tf.reduce_max(m, axis=[2, 3], keepdims=True) for m in (maps, blurred))
-    patch *= tf.cast(tf.math.divide_no_nan(largest, blurred_largest), tf.float64)
+    patch *= tf.math.divide_no_nan(largest, blurred_largest)
     smallest, largest = (1e-10, np.inf) if refine == "dark" else (1e-3, 50.0)
     return tf.math.log(tf.clip_by_value(patch, smallest, largest))
 
 
 def _taylor_step(patch, refine):
-    """[B,K,2] float32 step from the middle of a patch [B,K,5,5] to where its second-order expansion is stationary."""
+    """[B,K,2] step from the middle of a patch [B,K,5,5] to where its second-order expansion is stationary."""
 
     def at(dx, dy):
         return patch[..., _PATCH_RADIUS + dy, _PATCH_RADIUS + dx]
@@ -199,8 +208,7 @@ def _taylor_step(patch, refine):
         dxx, dyy = right - 2 * center + left + epsilon, below - 2 * center + above + epsilon
         dxy = 0.5 * (at(1, 1) - right - below + 2 * center - left - above + at(-1, -1))
     determinant = (dxx * dyy - tf.square(dxy))[..., None]
-    step = tf.math.divide_no_nan(tf.stack([dxy * dy - dyy * dx, dxy * dx - dxx * dy], -1), determinant)
-    return tf.cast(step, tf.float32)
+    return tf.math.divide_no_nan(tf.stack([dxy * dy - dyy * dx, dxy * dx - dxx * dy], -1), determinant)
 
 
 def flip_back(heatmaps: tf.Tensor | np.ndarray, flip_pairs: Iterable[tuple[int, int]], shift: bool = True) -> tf.Tensor:

@@ -47,6 +47,29 @@ def test_decoding_equals_the_published_one(codec):
     np.testing.assert_allclose(compiled, decoded, atol=1e-4)
 
 
+@pytest.mark.parametrize("codec", SUBPIXEL)
+def test_decoding_is_as_good_where_matrix_products_keep_ten_bits(codec, monkeypatch):
+    """TF32, the default of GPUs, simulated: the factors of float32 matrix products are rounded."""
+    maps = seeded.nhwc(seeded.load("dark_udp")[f"{codec}_decode_input"])
+    expected = heatmaps.decode(maps, codec).numpy()
+    products = []
+
+    def rounded(values):
+        values = tf.convert_to_tensor(values)
+        kept = tf.bitwise.bitwise_and(tf.bitcast(values + values / 2**11, tf.int32), ~((1 << 13) - 1))
+        return tf.bitcast(kept, tf.float32) if values.dtype == tf.float32 else values
+
+    def product(one, other):
+        products.append(tf.matmul(rounded(one), rounded(other)))
+        return products[-1]
+
+    monkeypatch.setattr(tf.Tensor, "__matmul__", product)
+    monkeypatch.setattr(tf.Tensor, "__rmatmul__", lambda other, one: product(one, other))
+    found = heatmaps.decode(maps, codec).numpy()
+    assert products  # the simulation is one
+    np.testing.assert_allclose(found, expected, atol=1e-3)
+
+
 @pytest.mark.parametrize(("sigma", "kernel"), [(2.0, 11), (3.0, 17)])
 def test_blur_is_opencvs_and_keeps_the_maximum(sigma, kernel):
     rng = np.random.default_rng(0)

@@ -141,6 +141,14 @@ def census(path):
     return dict(collections.Counter(node.op_type for node in onnx.load(path).graph.node))
 
 
+def types(path):
+    """Of all tensors in a file."""
+    graph = onnx.shape_inference.infer_shapes(onnx.load(path), strict_mode=True).graph
+    values = [value.type.tensor_type.elem_type for value in (*graph.value_info, *graph.input, *graph.output)]
+    assert len(graph.value_info) >= len(graph.node) - len(graph.output)
+    return {*values, *(tensor.data_type for tensor in graph.initializer)}
+
+
 def test_graph_has_convolutions_relu_add_and_resize_alone(hrnet_model, paths):
     layers = collections.Counter(type(layer) for layer in hrnet_model.layers)
     fuse_terms = sum(len(layer.input) - 1 for layer in hrnet_model.layers if isinstance(layer, keras.layers.Add))
@@ -191,6 +199,7 @@ def test_pose_resnet_of_bgr(tmp_path):
 def test_pose_gives_keypoints_of_crops(codec, refine, tiny, tmp_path):
     path = tmp_path / "pose.onnx"
     assert export_onnx_pose(tiny, path, codec, refine, blurred_crops(3)) < 1e-3
+    assert onnx.TensorProto.DOUBLE not in types(path)  # which TensorRT does not compute in
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     (images,), (keypoints,) = session.get_inputs(), session.get_outputs()
     assert (images.name, images.type, images.shape) == ("images", "tensor(uint8)", ["batch", *SIZE, 3])
