@@ -233,6 +233,55 @@ def test_int8_computes_in_whole_numbers(layout, paths, hrnet_model, tmp_path):
     assert 0 < difference.mean() < 0.05
 
 
+@pytest.mark.parametrize("layout", ["nhwc", "nchw"])
+def test_symmetric_int8_is_what_tensorrt_takes(layout, paths, hrnet_model, tmp_path):
+    path, card = tmp_path / "int8.onnx", ModelCard("small", SIZE, SKELETON)
+    write_card(paths[layout], card)
+    quantize_onnx(paths[layout], path, blurred_crops(16), symmetric=True)
+    assert read_card(path) == card
+    graph = onnx.load(path).graph
+    arrays = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    producer = {name: node for node in graph.node for name in node.output}
+    for node in graph.node:
+        if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
+            zero_point = arrays[node.input[2]]
+            assert zero_point.dtype == np.int8 and not zero_point.any()
+    convolutions = [node for node in graph.node if node.op_type == "Conv"]
+    for node in convolutions:
+        image, kernel = (producer[name] for name in node.input[:2])
+        assert (image.op_type, kernel.op_type) == ("DequantizeLinear", "DequantizeLinear")
+        values, scales = (arrays[name] for name in kernel.input[:2])
+        assert values.dtype == np.int8 and scales.shape == values.shape[:1]  # by channel
+        assert arrays[node.input[2]].dtype == np.float32
+    # Between convolutions and what they are fused with, nothing is rounded.
+    inputs = [name for node in graph.node if node.op_type == "QuantizeLinear" for name in node.input[:1]]
+    assert not {name for node in convolutions for name in node.output} & set(inputs)
+    kept = ("Conv", "Relu", "Add", "Resize")
+    assert [census(path)[name] for name in kept] == [census(paths[layout])[name] for name in kept]
+    crops = blurred_crops(4, seed=9)
+    difference = np.abs(heatmap_runner(path)(crops) - hrnet_model(crops).numpy())
+    assert 0 < difference.mean() < 0.05
+
+
+@pytest.mark.parametrize("layout", ["nhwc", "nchw"])
+def test_float16_keeps_the_interface_and_the_operations(layout, paths, hrnet_model, tmp_path):
+    path, card = tmp_path / "half.onnx", ModelCard("small", SIZE, SKELETON)
+    # A rounding is 2**-11 of a value; those of all layers were found to add up to 0.0008 of the largest.
+    assert 0 < export_onnx(hrnet_model, path, layout, blurred_crops(10), "float16") < 5e-3
+    write_card(path, card)
+    assert read_card(path) == card
+    assert path.stat().st_size <= 0.52 * paths[layout].stat().st_size
+    assert census(path) == census(paths[layout]) | {"Cast": 2}
+    graph = onnx.load(path).graph
+    halves = {tensor.name for tensor in graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT16}
+    assert all(halves.issuperset(node.input[1:]) for node in graph.node if node.op_type == "Conv")
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    (images,), (heatmaps,) = session.get_inputs(), session.get_outputs()
+    assert (images.type, heatmaps.type) == ("tensor(float)", "tensor(float)")
+    crops = np.concatenate([blurred_crops(2, seed=6), np.full((1, *SIZE, 3), 255, np.uint8)])
+    np.testing.assert_allclose(heatmap_runner(path)(crops), hrnet_model(crops), atol=5e-3)
+
+
 def test_differing_network_is_not_written(tiny, tmp_path, monkeypatch):
     monkeypatch.setattr("hrnet_tf.export.portable.fold_batch_norm", lambda _: lively(tiny_model(), seed=1))
     (tmp_path / "model.onnx").write_text("older")
@@ -254,6 +303,8 @@ def test_not_finite_heatmaps_are_refused(tmp_path):
 def test_bad_arguments(tiny, paths, tmp_path):
     with pytest.raises(ValueError, match=r"`layout` must be one of nhwc, nchw. Received: 'hwc'"):
         export_onnx(tiny, tmp_path / "a.onnx", "hwc")
+    with pytest.raises(ValueError, match=r"`precision` must be one of float32, float16. Received: 'half'"):
+        export_onnx(tiny, tmp_path / "a.onnx", precision="half")
     with pytest.raises(InputError, match=r"cannot write .*absent"):
         export_onnx(tiny, tmp_path / "absent" / "a.onnx")
     with pytest.raises(

@@ -161,7 +161,8 @@ def export() -> None:
             --formats=saved_model,onnx,litert --int8 --evaluate
 
     --int8 adds 8-bit files of ONNX and LiteRT, calibrated on crops of --calibration_split. --evaluate
-    prints AP of every file beside the model's, on --val_split.
+    prints AP of every file beside the model's, on --val_split. For TensorRT there are the format onnx_float16,
+    and --int8_symmetric.
     """
     _define_data_flags()
     _define_prediction_flags()
@@ -180,6 +181,7 @@ def export() -> None:
     flags.DEFINE_bool("fold", True, "SavedModel: fold batch normalisation into the convolutions.")
     flags.DEFINE_enum("onnx_layout", "nhwc", LAYOUTS, "ONNX: axes of images and heatmaps.")
     flags.DEFINE_bool("int8", False, "Write 8-bit files of ONNX and LiteRT too.")
+    flags.DEFINE_bool("int8_symmetric", False, "8-bit ONNX: signed activations without zero points, for TensorRT.")
     flags.DEFINE_string(
         "calibration_split", "train2017", "Split of the people that 8-bit files are calibrated on; else --annotations'."
     )
@@ -188,6 +190,11 @@ def export() -> None:
     flags.mark_flags_as_required(["model", "out_dir"])
     flags.register_validator(
         "formats", lambda formats: set(formats) <= set(FILE_NAMES), f"must be of {','.join(FILE_NAMES)}"
+    )
+    flags.register_multi_flags_validator(
+        ["int8", "int8_symmetric", "formats"],
+        lambda given: not given["int8_symmetric"] or (given["int8"] and "onnx" in given["formats"]),
+        "--int8_symmetric is of 8-bit ONNX files: add --int8, and onnx to --formats",
     )
 
 

@@ -33,13 +33,15 @@ class ExportOptions:
         flip_test: the SavedModel's keypoints come from the crop and its mirror image.
         precision: of the SavedModel, "float32" or "bfloat16".
         fold: fold batch normalisation into the convolutions of the SavedModel; other formats always do.
-        onnx_layout: of `model.onnx`, "nhwc" or "nchw".
+        onnx_layout: of ONNX files that give heatmaps, "nhwc" or "nchw".
+        int8_symmetric: `model_int8.onnx` is for TensorRT, as in `quantize_onnx`.
     """
 
     flip_test: bool = False
     precision: str = "float32"
     fold: bool = True
     onnx_layout: str = "nhwc"
+    int8_symmetric: bool = False
 
 
 PLAIN = ExportOptions()
@@ -110,8 +112,10 @@ def _write(name, path, model, crops, card, options, calibration_crops):
             return export_onnx(model, path, options.onnx_layout, crops)
         case "keypoints.onnx":
             return export_onnx_pose(model, path, card.codec, card.refine, crops)
+        case "model_float16.onnx":
+            return export_onnx(model, path, options.onnx_layout, crops, "float16")
         case "model_int8.onnx":
-            quantize_onnx(path.with_name("model.onnx"), path, calibration_crops)
+            quantize_onnx(path.with_name("model.onnx"), path, calibration_crops, options.int8_symmetric)
             return {}
         case "model_int8.tflite":
             export_litert(model, path, "int8", calibration_crops, crops)

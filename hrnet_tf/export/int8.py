@@ -15,17 +15,37 @@ from hrnet_tf.prediction.runners import heatmap_runner
 INPUT = "images"
 
 
-def quantize_onnx(path_in: PathLike, path_out: PathLike, calibration_crops: np.ndarray) -> None:
+# What TensorRT takes: no zero points, biases in float, and nothing between a convolution and what it is fused with, a
+# ReLU or a sum. (Developer guide, "Explicit quantization".)
+_SYMMETRIC = {
+    "activation_type": quantization.QuantType.QInt8,
+    "op_types_to_quantize": ["Conv", "ConvTranspose"],
+    "extra_options": {
+        "ActivationSymmetric": True,
+        "WeightSymmetric": True,
+        "QuantizeBias": False,
+        "OpTypesToExcludeOutputQuantization": ["Conv", "ConvTranspose"],
+    },
+}
+
+
+def quantize_onnx(
+    path_in: PathLike, path_out: PathLike, calibration_crops: np.ndarray, symmetric: bool = False
+) -> None:
     """Writes an ONNX file that computes in whole numbers, in QDQ form, once ONNX Runtime has run it.
 
     Weights are signed, by output channel; activations are unsigned, with the ranges met in `calibration_crops`.
     Input and output stay as they are, float32. ONNX Runtime multiplies this pair fastest; on x86 processors without
     VNNI, large sums of it may be cut off, which an evaluation on such a machine shows.
 
+    `symmetric` writes what TensorRT takes instead: activations are signed and have no zero points, biases are float32,
+    and convolutions alone take 8 bits. ONNX Runtime computes such a file in float32 on CPUs.
+
     Args:
         path_in: a file of `export_onnx`, of either layout.
         path_out: the file to write.
         calibration_crops: [N,H,W,3] uint8 crops of the training set, some hundred.
+        symmetric: whether to write it for TensorRT.
 
     Raises:
         InputError: `path_in` cannot be read, `path_out` not be written, or the crops do not suit the model.
@@ -55,8 +75,8 @@ def quantize_onnx(path_in: PathLike, path_out: PathLike, calibration_crops: np.n
                 _Crops(crops),
                 quant_format=quantization.QuantFormat.QDQ,
                 per_channel=True,
-                activation_type=quantization.QuantType.QUInt8,
                 weight_type=quantization.QuantType.QInt8,
+                **(_SYMMETRIC if symmetric else {"activation_type": quantization.QuantType.QUInt8}),
             )
         heatmap_runner(temporary)(np.asarray(calibration_crops[:1]))
 

@@ -12,9 +12,12 @@ import onnx
 import onnxruntime
 import tensorflow as tf
 import tf2onnx
+from onnxruntime.quantization.onnx_model import ONNXModel
+from onnxruntime.transformers.float16 import convert_float_to_float16
 
 from hrnet_tf.export.check import (
     FLOAT32_TOLERANCE,
+    HALF_TOLERANCE,
     check_difference,
     check_heatmaps,
     checked_crops,
@@ -31,13 +34,22 @@ if TYPE_CHECKING:
 
 # The latest that tf2onnx writes.
 OPSET = 18
+# By precision, what the export may differ by from the model.
+TOLERANCES = {"float32": FLOAT32_TOLERANCE, "float16": HALF_TOLERANCE}
 
 
-def export_onnx(model: "keras.Model", path: PathLike, layout: str = "nhwc", crops: np.ndarray | None = None) -> float:
-    """Writes an ONNX file that computes in float32, once ONNX Runtime has run it and it has passed the comparison.
+def export_onnx(
+    model: "keras.Model",
+    path: PathLike,
+    layout: str = "nhwc",
+    crops: np.ndarray | None = None,
+    precision: str = "float32",
+) -> float:
+    """Writes an ONNX file, once ONNX Runtime has run it and it has passed the comparison.
 
     Input "images" float32, RGB from 0 to 255; output "heatmaps" float32. An HRNet consists of Conv, Relu, Add and
-    Resize, and of a Transpose at either end where the layout is not ONNX's own, "nchw".
+    Resize, and of a Transpose at either end where the layout is not ONNX's own, "nchw"; in float16, of a Cast at
+    either end too. Whole numbers up to 255, which pixels are, lose nothing by that.
 
     Args:
         model: Functional model of stock layers, of any dtype policy.
@@ -45,24 +57,30 @@ def export_onnx(model: "keras.Model", path: PathLike, layout: str = "nhwc", crop
         layout: "nhwc" for images [batch,H,W,3] and heatmaps [batch,h,w,K], "nchw" for [batch,3,H,W] and
             [batch,K,h,w]; "batch" is any number.
         crops: [N,H,W,3] uint8 to compare on; by default noise.
+        precision: of the weights and of what is computed, a name in `TOLERANCES`. For "float16", ONNX Runtime
+            computes in float32 on CPUs and rounds.
 
     Returns:
         The largest absolute difference from the heatmaps of `model`.
 
     Raises:
-        InputError: `path` cannot be written, or the file differs from the model.
-        ValueError: an unknown layout.
+        InputError: `path` cannot be written, or the file differs from the model by more than its precision explains.
+        ValueError: an unknown layout or precision.
     """
     if layout not in LAYOUTS:
         raise ValueError(f"`layout` must be one of {', '.join(LAYOUTS)}. Received: {layout!r}")
+    if precision not in TOLERANCES:
+        raise ValueError(f"`precision` must be one of {', '.join(TOLERANCES)}. Received: {precision!r}")
     portable = portable_clone(model)
     channels_first = {"inputs_as_nchw": ["images"], "outputs_as_nchw": ["heatmaps"]} if layout == "nchw" else {}
-    serialized = _convert(
+    proto = _convert(
         lambda images: {"heatmaps": portable(images, training=False)}, model, tf.float32, **channels_first
     )
+    if precision == "float16":
+        proto = _in_float16(proto)
     with replacing(path) as temporary:
-        temporary.write_bytes(serialized)
-        return check_heatmaps(temporary, model, crops)
+        temporary.write_bytes(proto.SerializeToString())
+        return check_heatmaps(temporary, model, crops, TOLERANCES[precision])
 
 
 def export_onnx_pose(
@@ -99,11 +117,11 @@ def export_onnx_pose(
         heatmaps = portable(tf.cast(images, tf.float32), training=False)
         return {"keypoints": decode(heatmaps, refine) * [*stride, 1.0]}
 
-    serialized = _convert(keypoints, model, tf.uint8)
+    proto = _convert(keypoints, model, tf.uint8)
     crops = checked_crops(crops, model)
     heatmaps = model_heatmaps(model, crops)
     with replacing(path) as temporary:
-        temporary.write_bytes(serialized)
+        temporary.write_bytes(proto.SerializeToString())
         session = onnxruntime.InferenceSession(str(temporary), providers=["CPUExecutionProvider"])
         (found,) = session.run(["keypoints"], {"images": crops})
         difference = keypoint_difference(found, heatmaps, FLOAT32_TOLERANCE, codec, refine)
@@ -112,7 +130,7 @@ def export_onnx_pose(
 
 
 def _convert(function, model, dtype, **options):
-    """`function` of images of `dtype`, such as `model` takes, as the bytes of an ONNX file."""
+    """`function` of images of `dtype`, such as `model` takes, as an ONNX model."""
     images = tf.TensorSpec((None, *model.input_shape[1:]), dtype, name="images")
     with _errors_only(logging.getLogger("tf2onnx")):
         proto, _ = tf2onnx.convert.from_function(
@@ -121,7 +139,15 @@ def _convert(function, model, dtype, **options):
     for value in (*proto.graph.input, *proto.graph.output):
         value.type.tensor_type.shape.dim[0].dim_param = "batch"
     onnx.checker.check_model(proto, full_check=True)
-    return proto.SerializeToString()
+    return proto
+
+
+def _in_float16(proto):
+    """An ONNX model with weights and activations in float16, and input and output as they are."""
+    half = ONNXModel(convert_float_to_float16(proto, keep_io_types=True))
+    half.topological_sort()  # the cast of the input comes last
+    onnx.checker.check_model(half.model, full_check=True)
+    return half.model
 
 
 @contextlib.contextmanager
