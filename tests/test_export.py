@@ -122,22 +122,26 @@ def test_export_all_writes_three_formats_that_agree(exported):
 
 @pytest.mark.slow
 def test_export_all_writes_what_is_asked_for(model, tmp_path):
-    options = export.ExportOptions(flip_test=True, precision="bfloat16", onnx_layout="nchw")
-    formats = ("litert", "onnx", "saved_model")
+    options = export.ExportOptions(flip_test=True, precision="bfloat16", onnx_layout="nchw", int8_symmetric=True)
+    formats = ("litert", "onnx", "onnx_float16", "saved_model")
     paths, differences = export.export_all(model, tmp_path, random_crops(2), CARD, formats, options, random_crops(4))
     names = ["model_float32.tflite", "model_float16.tflite", "model.onnx", "keypoints.onnx", "saved_model/1"]
-    names += ["model_int8.tflite", "model_int8.onnx"]
+    names += ["model_int8.tflite", "model_int8.onnx", "model_float16.onnx"]
     assert sorted(str(path.relative_to(tmp_path)) for path in paths) == sorted(names)
     assert all(read_card(path) == CARD for path in paths)
     assert not [name for name in differences if "int8" in name]
     assert 1e-4 < differences["saved_model/1 heatmaps"] < 0.05  # of bfloat16
+    assert 1e-5 < differences["model_float16.onnx"] < 0.005
+    quantized = onnx.load(tmp_path / "model_int8.onnx").graph
+    assert onnx.TensorProto.UINT8 not in {tensor.data_type for tensor in quantized.initializer}
     images = tf.constant(random_crops(2))
     signatures = tf.saved_model.load(str(tmp_path / "saved_model" / "1")).signatures
     both = signatures["heatmaps"](images=tf.concat([images, images[:, :, ::-1]], 0))["heatmaps"].numpy()
     averaged = 0.5 * (both[:2] + flip_back(both[2:], SKELETON.flip_pairs).numpy())
     keypoints = signatures["serving_default"](images=images)["keypoints"]
     np.testing.assert_allclose(keypoints, decode(averaged).numpy() * [4, 4, 1], atol=1e-3)
-    assert onnxruntime.InferenceSession(tmp_path / "model.onnx").get_inputs()[0].shape[1] == 3
+    for name in ("model.onnx", "model_float16.onnx", "model_int8.onnx"):
+        assert onnxruntime.InferenceSession(tmp_path / name).get_inputs()[0].shape[1] == 3
     with pytest.raises(ValueError, match=r"`formats` must be of keras, .*Received: torch"):
         export.export_all(model, tmp_path, random_crops(1), CARD, ("torch",))
 
