@@ -55,10 +55,14 @@ def test_evaluating_and_exporting_a_trained_model(trained, tmp_path):
     assert json.loads(paths["metrics.json"].read_text())["AP"] == pytest.approx(best, abs=1e-6)
     assert len(json.loads(paths["results.json"].read_text())) == 8
     assert paths["sheet.png"].read_bytes().startswith(b"\x89PNG")
-    result = run("export", **flags, out_dir=tmp_path / "export")
+    options = {"formats": "onnx,onnx_float16", "int8": "true", "int8_symmetric": "true", "calibration_split": "tiny"}
+    result = run("export", **flags, **options, evaluate="true", out_dir=tmp_path / "export")
     assert result.returncode == 0, result.stderr
-    assert "largest difference from the Keras model, model.onnx: " in result.stdout
-    assert (tmp_path / "export" / "model.onnx").is_file()
+    names = {"model.onnx", "keypoints.onnx", "model_float16.onnx", "model_int8.onnx"}
+    assert {path.name for path in (tmp_path / "export").iterdir()} == names
+    assert "largest difference from the Keras model, model_float16.onnx: " in result.stdout
+    figures = {line.split()[0] for line in result.stdout.splitlines() if line.startswith("model")}
+    assert figures == {"model.onnx", "model_float16.onnx", "model_int8.onnx"}
 
 
 @pytest.mark.slow

@@ -79,6 +79,8 @@ def test_evaluate_and_export_refuse_what_is_no_model(tmp_path):
     (tmp_path / "junk.keras").write_bytes(os.urandom(1000))
     export = {"model": tmp_path / "junk.keras", "out_dir": tmp_path / "out"}
     assert "junk.keras cannot be loaded" in complaint(run("export", **flags, **export))
+    message = complaint(run("export", **flags, **export, int8_symmetric="true"))
+    assert "--int8_symmetric is of 8-bit ONNX files: add --int8, and onnx to --formats" in message
     build_model("hrnet_w18_small_v1", (64, 64), num_keypoints=5).save(tmp_path / "five.keras")
     message = complaint(run("evaluate", **flags, model=tmp_path / "five.keras"))
     assert "predicts 5 keypoints, but the annotations have 17" in message
