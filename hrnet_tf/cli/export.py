@@ -30,7 +30,9 @@ def main() -> None:
             shared.print_omissions(calibration_people.omissions)
         calibration_crops = shared.some_crops(calibration_people, card, bad_images, FLAGS.calibration_people)
     bad_images.report()
-    options = ExportOptions(FLAGS.served_flip_test, FLAGS.precision, FLAGS.fold, FLAGS.onnx_layout, FLAGS.int8_symmetric)
+    options = ExportOptions(
+        FLAGS.served_flip_test, FLAGS.precision, FLAGS.fold, FLAGS.onnx_layout, FLAGS.int8_symmetric
+    )
     paths, differences = export_all(model, FLAGS.out_dir, crops, card, FLAGS.formats, options, calibration_crops)
     shared.print_exports(paths, differences)
     if FLAGS.evaluate:

@@ -73,9 +73,7 @@ def export_onnx(
         raise ValueError(f"`precision` must be one of {', '.join(TOLERANCES)}. Received: {precision!r}")
     portable = portable_clone(model)
     channels_first = {"inputs_as_nchw": ["images"], "outputs_as_nchw": ["heatmaps"]} if layout == "nchw" else {}
-    proto = _convert(
-        lambda images: {"heatmaps": portable(images, training=False)}, model, tf.float32, **channels_first
-    )
+    proto = _convert(lambda images: {"heatmaps": portable(images, training=False)}, model, tf.float32, **channels_first)
     if precision == "float16":
         proto = _in_float16(proto)
     with replacing(path) as temporary:
