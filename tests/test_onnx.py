@@ -47,7 +47,7 @@ def tiny_model(input_size=SIZE, num_keypoints=SKELETON.num_keypoints, dtype="flo
     for i in (1, 2):
         x = blocks.conv_bn(x, 8, 3, f"conv{i}", f"bn{i}", strides=2, use_relu=True, dtype=dtype)
     branches = hrnet.transition([x], (8, 16), "transition1", dtype)
-    (x,) = hrnet.hr_module(branches, 1, "stage2_0", dtype, single_output=True)
+    (x,) = hrnet.hr_module(branches, 1, "stage2_0", dtype, num_outputs=1, upsampling="nearest")
     x = blocks.conv(x, num_keypoints, 1, "final_layer", use_bias=True, dtype="float32")
     return keras.Model(images, x, name="tiny")
 
