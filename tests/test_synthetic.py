@@ -48,12 +48,12 @@ def standing_pose(yaw):
     return synthetic_people.Pose(yaw, 0, 0, 0, 0, 0, (0, 0, 0), rest, rest, seated=False)
 
 
-def standing_figure(yaw):
+def standing_figure(yaw, middle=(100.0, 140.0)):
     """A figure at attention, where it stands, and how it is drawn in an image of 260 x 200 pixels."""
     rng = np.random.default_rng(0)
     body, outfit = synthetic_people.sample_body(rng), synthetic_clothes.sample_outfit(rng)
     figure = synthetic_people.pose_figure(body, standing_pose(yaw), camera_pitch=0)
-    placement = synthetic_clothes.Placement(200.0, np.array([100.0, 140.0, 0.0]))
+    placement = synthetic_clothes.Placement(200.0, np.array([*middle, 0.0]))
     parts = synthetic_clothes.dress(figure, body, outfit, placement, seated=False)
     return figure, placement, synthetic_cones.draw_cones(parts, outfit.palette, np.array([0, 0, 1.0]), (260, 200))
 
@@ -148,8 +148,8 @@ def test_solids_hide_what_is_behind_them():
         assert np.count_nonzero(layer.parts == 1) == pytest.approx(np.pi * 64, rel=0.05)
 
 
-def standing_person(yaw):
-    figure, placement, layer = standing_figure(yaw)
+def standing_person(yaw, middle=(100.0, 140.0)):
+    figure, placement, layer = standing_figure(yaw, middle)
     keypoints = np.array([placement.project(figure.points[name])[0] for name in COCO.names])
     return synthetic_scenes._Person(layer, (100.0, 250.0), 200.0, 200.0, keypoints, np.ones(17, bool))
 
@@ -165,13 +165,17 @@ def test_the_far_side_of_a_profile_is_labelled_as_hidden(yaw, near, far):
         assert flags[f"{near}_{joint}"] == 2
 
 
+def obstacle(y, radius):
+    """A ball before a standing person's middle."""
+    center = np.array([100.0, y, 0.0])
+    ball = synthetic_cones.Cone(center, center + np.array([1.0, 0, 0]), (radius, radius), 0, Part.OBJECT)
+    layer = synthetic_cones.draw_cones([ball], np.ones((1, 3), np.float32), np.array([0, 0, 1.0]), (260, 200))
+    return synthetic_scenes._Item(layer, (100.0, 250.0), 201.0)
+
+
 def test_what_is_behind_an_obstacle_is_not_seen():
     background, person = np.full((260, 200, 3), 128, np.uint8), standing_person(0)
-    center = np.array([100.0, 250.0, 0.0])
-    board = synthetic_cones.Cone(center, center + np.array([1.0, 0, 0]), (60, 60), 0, Part.OBJECT)
-    layer = synthetic_cones.draw_cones([board], np.ones((1, 3), np.float32), np.array([0, 0, 1.0]), (260, 200))
-    obstacle = synthetic_scenes._Item(layer, (100.0, 250.0), 201.0)
-    _, (annotation,) = synthetic_scenes._settle(background, [obstacle, person])
+    _, (annotation,) = synthetic_scenes._settle(background, [obstacle(250.0, 60), person])
     flags = dict(zip(COCO.names, annotation["keypoints"][2::3], strict=True))
     assert {flags["left_ankle"], flags["right_ankle"]} == {0}
     assert flags["left_hip"] == flags["left_elbow"] == flags["nose"] == 2
@@ -179,8 +183,15 @@ def test_what_is_behind_an_obstacle_is_not_seen():
 
 def test_who_is_hidden_or_outside_is_left_out():
     background, person = np.full((260, 200, 3), 128, np.uint8), standing_person(0)
-    _, annotations = synthetic_scenes._settle(background, [person, person])
-    assert len(annotations) == 1
+    assert len(synthetic_scenes._settle(background, [person, person])[1]) == 1
+    # A head that looks over something large: seven keypoints, but too little of the body.
+    assert not synthetic_scenes._settle(background, [person, obstacle(200.0, 110)])[1]
+    assert synthetic_scenes._settle(background, [person, obstacle(240.0, 110)])[1]
+    # Below the image, all but the head; beside it, all but an arm; and a layer in which nothing is left.
+    for middle in ((100.0, 330.0), (-16.0, 140.0), (-28.0, 140.0)):
+        assert not synthetic_scenes._settle(background, [standing_person(0, middle)])[1]
+    for middle in ((100.0, 310.0), (-8.0, 140.0)):
+        assert synthetic_scenes._settle(background, [standing_person(0, middle)])[1]
 
 
 def test_scenes_vary(scenes, people):
