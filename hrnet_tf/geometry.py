@@ -43,6 +43,7 @@ def affine_matrix(
     output_size: tuple[int, int],
     inverse: bool = False,
     align_corners: bool = False,
+    mirrored: ArrayLike = False,
 ) -> np.ndarray:
     """Matrices from image pixels to crop pixels, or back.
 
@@ -60,6 +61,8 @@ def affine_matrix(
         output_size: (h, w) of the crop in its own pixels.
         inverse: from crop to image instead.
         align_corners: crop as UDP does.
+        mirrored: [N] bool or one for all: as if the image were mirrored first, and `center` with it. How wide the
+            image is makes no difference then.
 
     Returns:
         [N,2,3] float32, to be applied to column vectors (x, y, 1).
@@ -69,6 +72,7 @@ def affine_matrix(
     angle = np.deg2rad(np.broadcast_to(np.asarray(rotation_deg, np.float64), center.shape[:-1]))
     cos, sin = np.cos(angle), np.sin(angle)
     rotation = np.stack([np.stack([cos, sin], -1), np.stack([-sin, cos], -1)], -2)  # [N,2,2]
+    rotation[..., 0] *= np.where(mirrored, -1, 1)[..., None]
     size = np.asarray(size, np.float64)
     extent = np.array([width - 1, height - 1] if align_corners else [width, height])
     scale = extent / size if align_corners else extent[0] / size[..., :1]
@@ -80,17 +84,6 @@ def affine_matrix(
         linear = scale[..., None] * rotation
     offset = target - np.einsum("...ij,...j->...i", linear, source)
     return np.concatenate([linear, offset[..., None]], -1).astype(np.float32)
-
-
-def mirror_matrix(image_width: int) -> np.ndarray:
-    """[2,3] matrix that mirrors an image: x becomes image_width - 1 - x."""
-    return np.array([[-1, 0, image_width - 1], [0, 1, 0]], np.float32)
-
-
-def compose(second: np.ndarray, first: np.ndarray) -> np.ndarray:
-    """The matrices [...,2,3] that apply `first` [...,2,3], then `second` [...,2,3]."""
-    last_row = np.broadcast_to(np.array([0, 0, 1], first.dtype), (*first.shape[:-2], 1, 3))
-    return second @ np.concatenate([first, last_row], axis=-2)
 
 
 def transform_points(points: np.ndarray, matrix: ArrayLike) -> np.ndarray:

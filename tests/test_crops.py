@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from conftest import write_dataset
 
-from hrnet_tf.data import coco, crops, order
+from hrnet_tf import geometry
+from hrnet_tf.data import coco, crops, order, sequence
 from hrnet_tf.data.augment import Augmentation
 from hrnet_tf.data.records import read_image
 
@@ -63,14 +64,17 @@ def test_samples_are_those_of_an_image_read_for_one_person(records):
         images, keypoints, visible = cut(step)
         for slot in range(BATCH):
             sample = step * BATCH + slot
-            person = cut.person(sample)
-            ((image, points, seen),) = cut.cut(read_image(records.path(person)), [person], [sample])
+            picture = read_image(records.path(cut.sequence.person(sample)))
+            ((image, points, seen),) = cut.cut(picture, [sample])
             np.testing.assert_array_equal(images[slot], image)
             np.testing.assert_array_equal(keypoints[slot], points)
             np.testing.assert_array_equal(visible[slot], seen)
 
 
-def test_batches_depend_neither_on_threads_nor_on_the_first_step(records, reads):
+# Turns of an epoch of 42 that are drawn at once: a few of them, with borders within batches, or all.
+@pytest.mark.parametrize("block", [4, 16, 4096])
+def test_batches_depend_neither_on_threads_nor_on_the_first_step(records, reads, monkeypatch, block):
+    monkeypatch.setattr(sequence, "_BLOCK", block)
     whole = [cutter(records)(step) for step in range(2 * STEPS)]
     reads.clear()
     cut = cutter(records)
@@ -81,6 +85,38 @@ def test_batches_depend_neither_on_threads_nor_on_the_first_step(records, reads)
     assert all(same(late(step), whole[step]) for step in range(STEPS - 2, 2 * STEPS))
     assert not late._kept  # what is before its first step is not waited for
     assert same(cut(1), whole[1])  # an iteration that is begun anew
+
+
+def test_every_sample_is_drawn_anew(records, monkeypatch):
+    monkeypatch.setattr(sequence, "_BLOCK", 16)
+    turned = sequence.CropSequence(records, SIZE, BATCH, Augmentation(0, 45, 0, 0), seed=0)
+    samples = range(3 * STEPS * BATCH)
+    frames = [turned.frame(sample) for sample in samples] + [turned.substitute(sample, 0) for sample in samples]
+    angles = np.array([np.degrees(np.arctan2(frame.matrices[0, 1], frame.matrices[0, 0])) for frame in frames])
+    angles = angles[(angles != 0) & (np.abs(angles) < 89.9)]
+    assert abs(len(angles) / len(frames) - 0.6 * 0.954) < 0.08  # turned, and by less than two deviations
+    assert len(np.unique(angles.round(4))) == len(angles)
+
+
+def test_samples_are_drawn_many_at_a_time(records, monkeypatch):
+    """Few generators and few computations of matrices, however many samples there are."""
+    monkeypatch.setattr(sequence, "_BLOCK", 16)
+    calls = collections.Counter()
+
+    def counted(function):
+        def call(*arguments, **options):
+            calls[function.__name__] += 1
+            return function(*arguments, **options)
+
+        return call
+
+    monkeypatch.setattr(np.random, "default_rng", counted(np.random.default_rng))
+    monkeypatch.setattr(geometry, "affine_matrix", counted(geometry.affine_matrix))
+    monkeypatch.setattr(geometry, "transform_points", counted(geometry.transform_points))
+    cut = cutter(records)
+    for step in range(2 * STEPS):
+        cut(step)
+    assert calls == {"default_rng": 2 * (3 + 1), "affine_matrix": 2 * 3, "transform_points": 2 * 3}  # and an order
 
 
 def test_people_of_an_image_are_apart_but_not_far():

@@ -1,5 +1,6 @@
 import cv2
 import numpy as np
+import pytest
 import seeded
 
 from hrnet_tf import geometry
@@ -69,13 +70,28 @@ def test_warp_equals_the_reference():
         assert (error <= 2).mean() > 0.99
 
 
-def test_mirroring_in_the_matrix_equals_mirroring_the_image():
+@pytest.mark.parametrize("align_corners", [False, True])
+def test_mirroring_in_the_matrix_equals_mirroring_the_image(align_corners):
     rng = np.random.default_rng(0)
     image = cv2.GaussianBlur(rng.integers(0, 256, (90, 120, 3)).astype(np.uint8), (9, 9), 3)
-    matrix = geometry.affine_matrix(np.array([[50.0, 40.0]]), np.array([[60.0, 80.0]]), 30, (64, 48))[0]
-    mirrored = geometry.warp(np.ascontiguousarray(image[:, ::-1]), matrix, (64, 48))
-    composed = geometry.warp(image, geometry.compose(matrix, geometry.mirror_matrix(120)), (64, 48))
-    assert np.abs(mirrored.astype(int) - composed).max() <= 2
+    flip = np.arange(8) % 2 == 0
+    center, size = rng.uniform(30, 60, (8, 2)), rng.uniform(60, 80, (8, 2))
+    options = {"rotation_deg": rng.uniform(-90, 90, 8), "output_size": (64, 48), "align_corners": align_corners}
+    matrices = geometry.affine_matrix(center, size, mirrored=flip, **options)
+    mirrored_center = np.where(flip[:, None], [119, 0] + center * [-1, 1], center)
+    of_mirrored = geometry.affine_matrix(mirrored_center, size, **options)
+    points = rng.uniform(0, 90, (8, 5, 2))
+    mirrored_points = np.where(flip[:, None, None], [119, 0] + points * [-1, 1], points)
+    found = geometry.transform_points(points, matrices)
+    np.testing.assert_allclose(found, geometry.transform_points(mirrored_points, of_mirrored), atol=1e-4)
+    inverse = geometry.affine_matrix(center, size, mirrored=flip, inverse=True, **options)
+    np.testing.assert_allclose(geometry.transform_points(found, inverse), points, atol=1e-4)
+    for i in range(8):
+        picture = np.ascontiguousarray(image[:, ::-1]) if flip[i] else image
+        expected = geometry.warp(picture, of_mirrored[i], (64, 48)).astype(int)
+        assert np.abs(geometry.warp(image, matrices[i], (64, 48)) - expected).max() <= 2
+    everybody = geometry.affine_matrix(center[flip], size[flip], 0, (64, 48), mirrored=True)
+    assert (everybody[:, 0, 0] < 0).all()
 
 
 def test_warp_is_black_outside():

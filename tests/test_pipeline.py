@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -7,9 +9,11 @@ from hrnet_tf.data import coco, pipeline
 from hrnet_tf.data.augment import Augmentation
 from hrnet_tf.data.crops import TrainingCrops
 from hrnet_tf.data.records import read_image
+from hrnet_tf.skeletons import COCO, flip_order
 
 SIZE = (64, 48)
 PLAIN = Augmentation(0, 0, 0, 0)
+FLIP_ORDER = flip_order(COCO.flip_pairs, COCO.num_keypoints)
 
 
 def batches(records, first=0, last=6, augmentation=None, seed=0, batch_size=3, **options):
@@ -24,8 +28,7 @@ def cutter(records, augmentation=None, seed=0, batch_size=3, size=SIZE, steps=(0
 
 def alone(crops, sample):
     """A sample cut from its image as if there were no others."""
-    person = crops.person(sample)
-    return crops.cut(read_image(crops.records.path(person)), [person], [sample])[0]
+    return crops.cut(read_image(crops.records.path(crops.sequence.person(sample))), [sample])[0]
 
 
 @pytest.fixture
@@ -53,7 +56,7 @@ def test_same_seed_same_batches_and_any_step_can_be_the_first(records):
 def test_everybody_is_seen_in_every_epoch_and_orders_differ(records):
     assert pipeline.steps_per_epoch(8, 3) == 3
     crops = cutter(records, batch_size=3)
-    epochs = [[crops.person(sample) for sample in range(9 * epoch, 9 * epoch + 9)] for epoch in range(2)]
+    epochs = [[crops.sequence.person(sample) for sample in range(9 * epoch, 9 * epoch + 9)] for epoch in range(2)]
     for epoch in epochs:
         assert sorted(epoch[:8]) == list(range(8))
         assert epoch[8] == epoch[0]  # the last batch is filled up
@@ -67,36 +70,44 @@ def test_keypoints_follow_the_image_through_every_augmentation(records):
     crops = cutter(records, Augmentation(scale=0.2), size=(256, 192))
     checked = 0
     for sample in range(40):
-        person = sample % len(records)
+        person = crops.sequence.person(sample)
         for k in (0, 9, 10):
             image = np.zeros((120, 160, 3), np.uint8)
             x, y = records.keypoints[person, k].round().astype(int)
             image[y, x] = 255
-            ((crop, keypoints, _),) = crops.cut(image, [person], [sample])
+            ((crop, keypoints, _),) = crops.cut(image, [sample])
             where = np.argwhere(crop[..., 0] > crop.max() / 2)
             # After a flip, keypoint k is the mirrored person's other side.
-            expected = keypoints[[k, crops.flip_order[k]]]
+            expected = keypoints[[k, FLIP_ORDER[k]]]
             if crop.max() < 128:
                 continue
             distance = np.linalg.norm(expected - where.mean(0)[::-1], axis=1).min()
-            pixel = 256 / crops.size[person][1] / 0.8
+            pixel = 256 / records.crops((256, 192))[1][person, 1] / 0.8
             assert distance < 1.2 * pixel
             checked += 1
     assert checked > 60
 
 
-def test_left_and_right_are_exchanged_by_a_flip(records):
-    flips, plain = cutter(records, Augmentation(0, 0, 1.0, 0)), cutter(records, PLAIN)
-    for person in range(len(records)):
-        image = read_image(records.path(person))
-        ((crop, keypoints, _),) = plain.cut(image, [person], [0])
-        ((flipped_crop, flipped, _),) = flips.cut(image, [person], [0])
-        mirrored = flipped[flips.flip_order] * (-1, 1)
-        offset = mirrored - keypoints
-        np.testing.assert_allclose(offset, np.broadcast_to(offset[0], offset.shape), atol=1e-3)
-        # Mirroring the image about its pixel centres, then cropping, is off by one pixel of the image.
-        assert abs(-offset[0, 0] - SIZE[1]) < 1e-3 + SIZE[1] / plain.size[person][0]
-        assert np.abs(flipped_crop[:, ::-1].astype(int) - crop).mean() < 12
+@pytest.mark.parametrize("codec", ["msra", "udp"])
+def test_mirrored_crops_are_those_of_the_mirrored_picture(records, codec):
+    """Crops with a flip, and those without one of pictures, boxes and keypoints that are mirrored beforehand."""
+    width, visible = 160, (np.random.default_rng(0).uniform(size=(8, 17)) < 0.8).astype(np.float32)
+    records = dataclasses.replace(records, visible=visible)
+    boxes, keypoints = records.boxes.copy(), records.keypoints[:, FLIP_ORDER].copy()
+    boxes[:, 0] = width - 1 - boxes[:, 0] - boxes[:, 2]
+    keypoints[..., 0] = width - 1 - keypoints[..., 0]
+    mirrored_records = dataclasses.replace(records, boxes=boxes, keypoints=keypoints, visible=visible[:, FLIP_ORDER])
+    flips, plain = (
+        TrainingCrops(people, SIZE, 3, Augmentation(flip_probability=flip), 0, 0, 9, codec=codec)
+        for people, flip in ((records, 1.0), (mirrored_records, 0.0))
+    )
+    for sample in range(27):
+        image = read_image(records.path(flips.sequence.person(sample)))
+        ((crop, keypoints, visible),) = flips.cut(image, [sample])
+        ((expected, expected_keypoints, expected_visible),) = plain.cut(np.ascontiguousarray(image[:, ::-1]), [sample])
+        np.testing.assert_allclose(keypoints, expected_keypoints, atol=1e-3)
+        np.testing.assert_array_equal(visible, expected_visible)
+        assert np.abs(crop.astype(int) - expected).max() <= 2
 
 
 def test_targets_are_those_of_the_crops_keypoints(records):
@@ -151,6 +162,7 @@ def test_bad_images_are_reported_and_others_take_their_place(records):
     for image, _, weight in batches(records, last=3, augmentation=PLAIN, on_bad_image=lambda e: seen.append(str(e))):
         assert image.any(axis=(1, 2, 3)).all() and weight.all()
     assert seen and all(path in text for text in seen)
+    assert same(*(batches(records, last=3, on_bad_image=lambda e: None) for _ in range(2)))
     found = []
     for _, index in pipeline.evaluation_dataset(records, SIZE, 3, on_bad_image=lambda e: None):
         found.extend(index.numpy().tolist())

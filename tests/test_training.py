@@ -239,6 +239,10 @@ def test_work_dirs_are_not_mixed_up(tmp_path):
         claim_work_dir(work_dir, run, resume=False)
     with pytest.raises(InputError, match=r"holds checkpoints of .*'a'.*but this run is .*'b'"):
         claim_work_dir(work_dir, run | {"model": "b"}, resume=True)
+    for older in (run, run | {"sequence": 1}):  # as a version without numbers of sequences writes it, and another
+        (tmp_path / "deep" / "run" / "run.json").write_text(json.dumps(older))
+        with pytest.raises(InputError, match=r"crops follow from the seed in another way.*choose another --work_dir"):
+            claim_work_dir(work_dir, run, resume=True)
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match=r"cannot create --work_dir"):
         claim_work_dir(str(tmp_path / "file" / "run"), run, resume=False)

@@ -32,41 +32,41 @@ class Augmentation:
     half_body_probability: float = 0.3
 
 
-def half_body(
-    rng: np.random.Generator,
+def half_bodies(
+    prefers_upper: np.ndarray,
     keypoints: np.ndarray,
     visible: np.ndarray,
     upper_body: Sequence[int],
     aspect_ratio: float,
-) -> tuple[np.ndarray, np.ndarray] | None:
-    """Centre and size of a crop of half a person.
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Centres and sizes of crops of half a person: of the preferred half, or the other if that has enough more.
 
     Args:
-        rng: numpy Generator.
-        keypoints: [K,2] in image pixels.
-        visible: [K].
+        prefers_upper: [n] bool.
+        keypoints: [n,K,2] in image pixels.
+        visible: [n,K].
         upper_body: indices of the upper half's keypoints.
         aspect_ratio: width / height of the crop.
 
     Returns:
-        centre [2] and size [2] (width, height), or None where no half has enough keypoints.
+        centre [n,2] and size [n,2] (width, height), and whether there is such a crop [n]: a half of two keypoints in
+        two places at least.
     """
-    is_upper = np.isin(np.arange(len(visible)), upper_body)
-    upper, lower = keypoints[(visible > 0) & is_upper], keypoints[(visible > 0) & ~is_upper]
-    if rng.standard_normal() < _UPPER_BODY_THRESHOLD and len(upper) > 2:
-        chosen = upper
-    else:
-        chosen = lower if len(lower) > 2 else upper
-    if len(chosen) < 2:
-        return None
-    corner, extent = chosen.min(0), np.ptp(chosen, axis=0)
-    if not extent.any():
-        return None
-    _, size = geometry.box_to_center_size([[*corner, *extent]], aspect_ratio, _HALF_BODY_PADDING)
-    return chosen.mean(0), size[0]  # the centre of mass, not of the box
+    is_upper = np.isin(np.arange(visible.shape[1]), upper_body)
+    upper, lower = (visible > 0) & is_upper, (visible > 0) & ~is_upper
+    takes_upper = (prefers_upper & (upper.sum(1) > 2)) | (lower.sum(1) <= 2)
+    chosen = np.where(takes_upper[:, None], upper, lower)[..., None]
+    corner = np.min(keypoints, axis=1, where=chosen, initial=np.inf)
+    extent = np.max(keypoints, axis=1, where=chosen, initial=-np.inf) - corner
+    exists = (extent > 0).any(1)
+    boxes = np.where(exists[:, None], np.concatenate([corner, extent], 1), 1)
+    _, size = geometry.box_to_center_size(boxes, aspect_ratio, _HALF_BODY_PADDING)
+    # The centre of mass, not of the box.
+    center = np.sum(keypoints, axis=1, where=chosen, dtype=np.float64) / np.maximum(chosen.sum(1), 1)
+    return center, size, exists
 
 
-def sample_crop(
+def sample_crops(
     rng: np.random.Generator,
     center: np.ndarray,
     size: np.ndarray,
@@ -74,28 +74,34 @@ def sample_crop(
     visible: np.ndarray,
     upper_body: Sequence[int],
     augmentation: Augmentation,
-) -> tuple[np.ndarray, np.ndarray, float, bool]:
-    """Draws the crop of one training sample.
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Draws the crops of n training samples.
 
     Args:
         rng: numpy Generator.
-        center: [2] (x, y) of the person's crop in image pixels.
-        size: [2] (width, height).
-        keypoints: [K,2] in image pixels.
-        visible: [K].
+        center: [n,2] (x, y) of the people's crops in image pixels.
+        size: [n,2] (width, height), all of one aspect ratio.
+        keypoints: [n,K,2] in image pixels.
+        visible: [n,K].
         upper_body: indices of the upper half's keypoints.
         augmentation: an `Augmentation`.
 
     Returns:
-        centre [2], size [2], rotation in degrees, and whether the image is to be mirrored (the
+        centre [n,2], size [n,2], rotation [n] in degrees, and whether the image is to be mirrored [n] (the
         centre is that before mirroring).
     """
-    if visible.sum() > _HALF_BODY_MIN_KEYPOINTS and rng.random() < augmentation.half_body_probability:
-        half = half_body(rng, keypoints, visible, upper_body, size[0] / size[1])
-        if half is not None:
-            center, size = half
+    is_halved, is_turned, is_flipped = rng.random((3, len(center))) < np.array(
+        [[augmentation.half_body_probability], [_ROTATION_PROBABILITY], [augmentation.flip_probability]]
+    )
+    upper_deviate, scale_deviate, rotation_deviate = rng.standard_normal((3, len(center)))
+    rows = np.flatnonzero(is_halved & (visible.sum(1) > _HALF_BODY_MIN_KEYPOINTS))
+    if len(rows):
+        prefers_upper = upper_deviate[rows] < _UPPER_BODY_THRESHOLD
+        aspect_ratio = size[0, 0] / size[0, 1]
+        *half, exists = half_bodies(prefers_upper, keypoints[rows], visible[rows], upper_body, aspect_ratio)
+        center, size = center.copy(), size.copy()
+        center[rows[exists]], size[rows[exists]] = (part[exists] for part in half)
     scale, rotation = augmentation.scale, augmentation.rotation
-    size = size * np.clip(1 + scale * rng.standard_normal(), 1 - scale, 1 + scale)
-    turned = rng.random() < _ROTATION_PROBABILITY
-    angle = np.clip(rotation * rng.standard_normal(), -2 * rotation, 2 * rotation) if turned else 0.0
-    return center, size, angle, rng.random() < augmentation.flip_probability
+    size = size * np.clip(1 + scale * scale_deviate, 1 - scale, 1 + scale)[:, None]
+    angle = np.where(is_turned, np.clip(rotation * rotation_deviate, -2 * rotation, 2 * rotation), 0.0)
+    return center, size, angle, is_flipped

@@ -1,6 +1,6 @@
 """Augmented crops for training, of which an image is decoded once an epoch for all its people.
 
-Shape legend: B batch, H and W crop, K keypoints, n people of one image.
+Shape legend: B batch, H and W crop, K keypoints, n samples of one image.
 """
 
 import threading
@@ -10,12 +10,11 @@ from typing import SupportsInt
 
 import numpy as np
 
-from hrnet_tf import geometry, heatmaps
-from hrnet_tf.data.augment import Augmentation, sample_crop
-from hrnet_tf.data.order import EpochOrder, steps_per_epoch
+from hrnet_tf import geometry
+from hrnet_tf.data.augment import Augmentation
 from hrnet_tf.data.records import PersonRecords, read_image
+from hrnet_tf.data.sequence import CropSequence, Frames
 from hrnet_tf.errors import InputError
-from hrnet_tf.skeletons import flip_order
 
 # A crop [H,W,3] uint8, its keypoints [K,2] float32 and visible [K] float32.
 _Sample = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -26,8 +25,7 @@ class TrainingCrops:
 
     When the first person of an image has its turn, the crops of the others whose turn comes in the
     same epoch are cut too and kept until then: at most some `order.WINDOW` crops, 150 MB of 256x192.
-    Random numbers follow from the seed and the number of the sample, so that it makes no difference
-    when a crop is cut.
+    What a sample shows follows from the seed and its number, so that it makes no difference when it is cut.
     """
 
     def __init__(
@@ -44,13 +42,9 @@ class TrainingCrops:
     ):
         """Takes the arguments of `pipeline.training_dataset`."""
         self.records, self.input_size, self.batch_size = records, input_size, batch_size
-        self.augmentation, self.seed, self.on_bad_image = augmentation, seed, on_bad_image
+        self.on_bad_image = on_bad_image
         self.samples = range(first_step * batch_size, last_step * batch_size)
-        self.epoch_samples = steps_per_epoch(len(records), batch_size) * batch_size
-        self.align_corners = heatmaps.get_codec(codec).align_corners
-        self.center, self.size = records.crops(input_size)
-        self.flip_order = flip_order(records.skeleton.flip_pairs, records.skeleton.num_keypoints)
-        self._order = EpochOrder(records.image_index, seed)
+        self.sequence = CropSequence(records, input_size, batch_size, augmentation, seed, codec)
         self._kept: dict[tuple[int, int], futures.Future[dict[int, _Sample | None]]] = {}  # crops by epoch and image
         self._lock = threading.Lock()
 
@@ -64,56 +58,32 @@ class TrainingCrops:
         crops = [self._take(sample) for sample in range(first, first + self.batch_size)]
         return tuple(np.stack(parts) for parts in zip(*crops, strict=True))
 
-    def person(self, sample: int) -> int:
-        """Whose turn it is in sample number `sample`."""
-        epoch, turn = divmod(sample, self.epoch_samples)
-        return int(self._order.people(epoch)[turn % len(self.records)])
-
-    def cut(self, image: np.ndarray, people: Sequence[int] | np.ndarray, samples: Sequence[int]) -> list[_Sample]:
-        """Cuts samples of n people of one image.
+    def cut(self, image: np.ndarray, samples: Sequence[int]) -> list[_Sample]:
+        """Cuts n samples whose people are in one image.
 
         Args:
             image: [height,width,3] uint8.
-            people: n indices into the records.
-            samples: their n numbers.
+            samples: their numbers.
 
         Returns:
             n times crop [H,W,3] uint8, keypoints [K,2] float32 in crop pixels, visible [K] float32.
         """
-        records = self.records
-        drawn = [
-            sample_crop(
-                np.random.default_rng([self.seed, 1, sample]),
-                self.center[person],
-                self.size[person],
-                records.keypoints[person],
-                records.visible[person],
-                records.skeleton.upper_body,
-                self.augmentation,
-            )
-            for sample, person in zip(samples, people, strict=True)
-        ]
-        center, size, rotation, flip = (np.array(column) for column in zip(*drawn, strict=True))
-        mirror = np.where(flip[:, None, None], geometry.mirror_matrix(image.shape[1]), np.eye(2, 3, dtype=np.float32))
-        center = geometry.transform_points(center[:, None], mirror)[:, 0]
-        crop = geometry.affine_matrix(center, size, rotation, self.input_size, align_corners=self.align_corners)
-        matrices = geometry.compose(crop, mirror)
-        sides = np.where(flip[:, None], self.flip_order, np.arange(len(self.flip_order)))  # [n,K]
-        points = np.take_along_axis(records.keypoints[people], sides[..., None], axis=1)
-        points = geometry.transform_points(points, matrices)
-        visible = np.take_along_axis(records.visible[people], sides, axis=1)
-        crops = [geometry.warp(image, matrix, self.input_size) for matrix in matrices]
-        return list(zip(crops, points, visible, strict=True))
+        return [self._cut(image, self.sequence.frame(sample)) for sample in samples]
+
+    def _cut(self, image, frame: Frames):
+        return geometry.warp(image, frame.matrices, self.input_size), frame.keypoints, frame.visible
 
     def _take(self, sample):
         """One sample: kept, or cut now with the rest of its image."""
-        person, (epoch, turn) = self.person(sample), divmod(sample, self.epoch_samples)
-        if turn >= len(self.records):
-            return self._cut_alone(sample, person)  # fills up the last batch, a second time in this epoch
-        key = epoch, int(self.records.image_index[person])
+        person = self.sequence.person(sample)
+        if self.sequence.is_second_turn(sample):
+            return self._cut_alone(sample, person)
+        key = sample // self.sequence.epoch_samples, int(self.records.image_index[person])
         with self._lock:
-            is_first = key not in self._kept
-            kept = self._kept.setdefault(key, futures.Future())
+            kept = self._kept.get(key)
+            is_first = kept is None
+            if is_first:
+                kept = self._kept[key] = futures.Future()
         if is_first:
             try:
                 kept.set_result(self._cut_image(*key))
@@ -129,10 +99,7 @@ class TrainingCrops:
 
     def _cut_image(self, epoch, image):
         """{sample: crop, or None if the image cannot be read} of its people in this epoch and run."""
-        people, turns = self._order.of_image(epoch, image)
-        samples = epoch * self.epoch_samples + turns
-        wanted = [sample in self.samples for sample in samples.tolist()]
-        people, samples = people[wanted], samples[wanted].tolist()
+        samples = [sample for sample in self.sequence.of_image(epoch, image) if sample in self.samples]
         try:
             pixels = read_image(self.records.image_paths[image])
         except InputError as error:
@@ -140,10 +107,10 @@ class TrainingCrops:
                 raise
             self.on_bad_image(error)
             return dict.fromkeys(samples)
-        return dict(zip(samples, self.cut(pixels, people, samples), strict=True))
+        return dict(zip(samples, self.cut(pixels, samples), strict=True))
 
     def _cut_alone(self, sample, person):
-        """One sample of `person`, or of the next one whose image can be read."""
+        """One sample of `person`, whose turn it is, or of the next one whose image can be read."""
         for candidate in range(person, person + len(self.records)):
             candidate %= len(self.records)
             try:
@@ -153,5 +120,7 @@ class TrainingCrops:
                     raise
                 self.on_bad_image(error)
                 continue
-            return self.cut(image, [candidate], [sample])[0]
+            is_own = candidate == person
+            frame = self.sequence.frame(sample) if is_own else self.sequence.substitute(sample, candidate)
+            return self._cut(image, frame)
         raise InputError("none of the images can be read")

@@ -35,10 +35,9 @@ class EpochOrder:
         """[N] people by turn."""
         return self._of_epoch(epoch)[0]
 
-    def of_image(self, epoch: int, image: int) -> tuple[np.ndarray, np.ndarray]:
-        """The people of an image and their turns."""
-        members = self._members[image]
-        return members, self._of_epoch(epoch)[1][members]
+    def turns_of_image(self, epoch: int, image: int) -> np.ndarray:
+        """The turns of the people of an image."""
+        return self._of_epoch(epoch)[1][self._members[image]]
 
     def _of_epoch(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
         """People by turn, and turns by person; kept for the last two epochs that were asked for."""

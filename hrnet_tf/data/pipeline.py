@@ -26,7 +26,7 @@ from hrnet_tf.errors import InputError
 _KEYPOINT_WEIGHTS = {"elbow": 1.2, "knee": 1.2, "wrist": 1.5, "ankle": 1.5}
 
 # Batches made at a time: more than there are processors, as some wait for an image that another is reading; and no
-# more than Python's lock, held for a fifth of the work, can make use of.
+# more than Python's lock, held for 6 % of the work, can make use of.
 _PARALLEL_CALLS = min(2 * (os.cpu_count() or 1), 16)
 _PREFETCHED = 2  # batches, beside those in the making
 

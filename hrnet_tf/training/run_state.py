@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
+from hrnet_tf.data.sequence import SEQUENCE_VERSION
 from hrnet_tf.errors import InputError
 from hrnet_tf.files import PathLike, read_json, reason, replacing
 from hrnet_tf.models.build import build_model
@@ -28,12 +29,20 @@ def claim_work_dir(work_dir: PathLike, run: dict[str, Any], resume: bool) -> Non
         resume: go on with the run that is there, if one is.
 
     Raises:
-        InputError: the folder has checkpoints of another run, or of this one without `resume`, or
-            cannot be written.
+        InputError: the folder has checkpoints of another run, of one whose crops follow from the
+            seed in another way, or of this one without `resume`, or cannot be written.
     """
+    sequence = {"sequence": SEQUENCE_VERSION}
+    run = run | sequence
     path = os.path.join(work_dir, _RUN_FILE)
     if tf.train.latest_checkpoint(os.path.join(work_dir, _CHECKPOINT_DIR)):
         found = read_json(path)
+        if found != run and isinstance(found, dict) and found | sequence == run:
+            raise InputError(
+                f"--work_dir {work_dir} holds a run of another version of hrnet_tf, whose random crops follow from the "
+                "seed in another way, so that it cannot go on as it began. Finish it with the version that it was "
+                "begun with, or choose another --work_dir to start over"
+            )
         if found != run:
             raise InputError(
                 f"--work_dir {work_dir} holds checkpoints of {found}, but this run is {run}. Choose another --work_dir"

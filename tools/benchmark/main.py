@@ -5,10 +5,11 @@
     python tools/benchmark.py --reference=../deep-high-resolution-net.pytorch --data_dir=data/coco --split=val2017
 
 Every case of a group is run once in turn, A B C A B C, until --seconds are over; the table has the median rate,
-the latency of a call (half and 99 % of them were faster), by how many MB its first call raised the memory in use,
-the rate relative to the group's first case, and for networks the share of this machine's matrix-multiply peak in
-that precision, measured in the same turns. Machines drift: of two runs only relative figures can be compared. Each
-group has a process of its own, in which those that only predict keep their weights (--frozen_weights).
+the time for each image or person, the latency of a call (half and 99 % of them were faster), by how many MB its first
+call raised the memory in use, the rate relative to the group's first case, and for networks the share of this machine's
+matrix-multiply peak in that precision, measured in the same turns. Machines drift: of two runs only relative figures
+can be compared. Each group has a process of its own, in which those that only predict keep their weights
+(--frozen_weights).
 --reference adds the published PyTorch implementation, a checkout of which it names, as the first case; it needs
 PyTorch.
 """
@@ -136,7 +137,10 @@ def _measured(cases, run_for, older):
     peak = {case.precision: case.flops / np.median(seconds[case.name]) for case in timed[len(cases) :]}
     figures = {}
     first = cases[0].items / np.median(seconds[cases[0].name])
-    print(f"{'':48}{'per second':>12}{'ms half':>10}{'ms 99 %':>10}{'MB':>7}{'ratio':>8}{'peak':>7}{'older':>8}")
+    print(
+        f"{'':48}{'per second':>12}{'µs each':>10}{'ms half':>10}{'ms 99 %':>10}"
+        f"{'MB':>7}{'ratio':>8}{'peak':>7}{'older':>8}"
+    )
     for case in cases:
         half, most = np.percentile(seconds[case.name], [50, 99])
         rate = case.items / half
@@ -147,7 +151,7 @@ def _measured(cases, run_for, older):
         figures[case.name]["megabytes"] = megabytes
         columns = [(megabytes, "7.0f"), (rate / first, "8.2f"), (of_peak, "7.2f"), (compared, "8.2f")]
         text = "".join(" " * int(form[0]) if value is None else f"{value:{form}}" for value, form in columns)
-        print(f"{case.name:48}{rate:12.1f}{1e3 * half:10.1f}{1e3 * most:10.1f}{text}", flush=True)
+        print(f"{case.name:48}{rate:12.1f}{1e6 / rate:10.1f}{1e3 * half:10.1f}{1e3 * most:10.1f}{text}", flush=True)
     return figures
 
 

@@ -4,13 +4,14 @@ import dataclasses
 import pathlib
 import tempfile
 from functools import partial
+from unittest import mock
 
 import numpy as np
 import tensorflow as tf
 
 from benchmark.networks import DTYPES, Case, crops_of, with_statistics
-from hrnet_tf import PosePredictor, build_model, heatmaps
-from hrnet_tf.data import coco
+from hrnet_tf import PosePredictor, build_model, geometry, heatmaps
+from hrnet_tf.data import coco, crops
 from hrnet_tf.data.augment import Augmentation
 from hrnet_tf.data.order import steps_per_epoch
 from hrnet_tf.data.pipeline import training_dataset
@@ -41,6 +42,23 @@ def input_pipeline(settings, reference):
         )
         cases.append(pulled("input, full augmentation", lambda: iter(dataset), num_batches))
         yield cases
+        yield [_python_alone(people, settings.input_size)]
+
+
+def _python_alone(people, input_size):
+    """The case of an epoch's crops on one thread that are neither read nor warped: what is left is Python's part."""
+    num_batches, pixel = len(people) // INPUT_BATCH, np.zeros((1, 1, 3), np.uint8)
+
+    def run():
+        cut = crops.TrainingCrops(people, input_size, INPUT_BATCH, Augmentation(), 0, 0, num_batches)
+        with (
+            mock.patch.object(crops, "read_image", lambda path: pixel),
+            mock.patch.object(geometry, "warp", lambda image, matrix, size: pixel),
+        ):
+            for step in range(num_batches):
+                cut(step)
+
+    return Case("input, Python per sample", run, INPUT_BATCH * num_batches)
 
 
 def pulled(name, start, num_batches):
