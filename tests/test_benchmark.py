@@ -51,6 +51,18 @@ def test_figures_are_written_and_compared_with_older_ones(tmp_path):
 
 
 @pytest.mark.slow
+def test_input_is_measured_with_pythons_part_of_it(dataset, tmp_path):
+    data = (f"--data_dir={dataset}", "--split=tiny", "--copies=30", "--input_size=64x64")
+    run = benchmark("--cases=input", *data, f"--json={tmp_path / 'a.json'}")
+    assert run.returncode == 0, run.stderr
+    python = json.loads((tmp_path / "a.json").read_text())["cases"]["input, Python per sample"]
+    assert python["per_second"] == pytest.approx(7 * 32 / python["p50"])  # the whole batches of 240 people
+    rows = {line[:48].strip(): line[48:].split() for line in run.stdout.splitlines()}
+    assert float(rows["input, Python per sample"][1]) == pytest.approx(1e6 / python["per_second"], abs=0.06)
+    assert "input, full augmentation" in rows
+
+
+@pytest.mark.slow
 def test_replicas_have_a_batch_each(tmp_path):
     small = ("--cases=train", "--model=hrnet_w18_small_v1", "--input_size=64x64", "--batch_sizes=2", "--replicas=2")
     run = benchmark(*small, f"--json={tmp_path / 'a.json'}")

@@ -25,6 +25,7 @@ from hrnet_tf.synthetic import render_dataset
 
 # Of an epoch, the first batches are not timed: nothing is prefetched yet.
 INPUT_BATCH, INPUT_WARM_UP = 32, 5
+_RENDERED_COPIES = 10
 _POSTPROCESSED = 1000
 
 
@@ -32,6 +33,8 @@ def input_pipeline(settings, reference):
     """Samples with full augmentation and their targets."""
     with tempfile.TemporaryDirectory() as folder:
         data_dir, split = _data(settings, folder)
+        if settings.data_dir is None:  # too few are rendered for an epoch
+            settings = dataclasses.replace(settings, copies=max(settings.copies, _RENDERED_COPIES))
         people = _repeated(coco.load_split(data_dir, split), settings.copies)
         num_batches = len(people) // INPUT_BATCH - INPUT_WARM_UP
         if num_batches < 1:
