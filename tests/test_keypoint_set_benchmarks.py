@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import pytest
 import tool_runs
+from test_fuzz_annotations import damaged, outcome
 
 from hrnet_tf import benchmarks
 from hrnet_tf.benchmarks import benchmark_class, coco_like, load_people, open_benchmark
@@ -281,6 +282,21 @@ def test_a_damaged_part_is_found_and_named(tmp_path):
     counts = {finding.code: finding.count for finding in report.findings}
     assert (counts["keypoints_count"], counts["keypoints_malformed"]) == (1, 1)
     assert "left out: 2 of 20 people with malformed keypoints (annotation 3)" in report.omissions
+
+
+@pytest.mark.parametrize("name", ["ap10k", "coco_wholebody", "crowdpose", "halpe"])
+def test_damaged_files_are_measured_or_refused_in_one_line(name, tmp_path):
+    keypoints = poses(name, 3)
+    content = annotated(name, keypoints, [1, 2, 3])
+    measured = refused = 0
+    for seed in range(60):
+        (tmp_path / "people.json").write_bytes(damaged(content, seed))
+        found = outcome(evaluate, name, tmp_path / "people.json", [1, 2, 3], keypoints, named="")
+        measured, refused = measured + (found is not None), refused + (found is None)
+        assert found is None or all(-1 <= number <= 1 for number in found.values()), seed
+    assert min(measured, refused) > 5
+    content["categories"][0]["keypoints"] = 5
+    assert outcome(evaluate, name, content, [1, 2, 3], keypoints, named="") is not None
 
 
 def test_published_results_are_those_of_the_split_and_the_boxes():

@@ -67,7 +67,8 @@ def known_set(
     assert form.keypoint_set is not None
     skeleton = named(form.keypoint_set)
     _, points = form.fields(skeleton.num_keypoints)[0]
-    counts = [len(category.get("keypoints") or ()) for category in objects["categories"]]
+    listed_names = [category.get("keypoints") for category in objects["categories"]]
+    counts = [len(names) if isinstance(names, list) else 0 for names in listed_names]
     fitting = [c for c, count in zip(objects["categories"], counts, strict=True) if count in (0, points.stop)]
     members = [(whole_number(category.get("id")), category) for category in fitting]
     ids = tuple(dict.fromkeys(number for number, _ in members if number is not None))

@@ -131,7 +131,7 @@ def images_by_crowding(table: AnnotationTable) -> dict[str, list[int]]:
     groups: dict[str, list[int]] = {"easy": [], "medium": [], "hard": []}
     for i in np.flatnonzero(table.listed).tolist():
         index = table.images[i].get("crowdIndex")
-        if isinstance(index, bool) or not isinstance(index, int | float):
+        if isinstance(index, bool) or not isinstance(index, int | float) or not np.isfinite(index):
             raise InputError(
                 f"{table.path}: images must have a number 'crowdIndex', as CrowdPose's have. Received: {shown(index)} "
                 f"for image {table.image_ids[i]}"
