@@ -1,6 +1,7 @@
 """GPUs: how TensorFlow uses them, and what to do when their memory does not suffice."""
 
 import contextlib
+import os
 import re
 import threading
 from collections.abc import Iterator
@@ -17,6 +18,9 @@ _MAX_SAID = 200
 # Major compute capabilities for which XLA ends the process, as its PTX is of a version that does not know them: 12 is
 # the RTX 50's (tensorflow issue 111958, of 2.21 and 2.22's nightly builds; no release without it is known).
 _XLA_ABORTS = (12,)
+# Compute capability of the first GPUs that compute in bfloat16: Ampere's.
+_BFLOAT16_SINCE = (8, 0)
+_CHANNELS_LAST = "xla_gpu_force_conv_nhwc"
 
 _switching = threading.Lock()
 _precise_calls = 0  # in progress, in all threads
@@ -28,10 +32,14 @@ def has_gpu() -> bool:
     return bool(tf.config.get_visible_devices("GPU"))
 
 
+def _compute_capabilities():
+    details = map(tf.config.experimental.get_device_details, tf.config.get_visible_devices("GPU"))
+    return [found.get("compute_capability", (0, 0)) for found in details]
+
+
 def use_xla() -> bool:
     """Whether networks are compiled with XLA unless somebody says otherwise: where there are GPUs, all known to it."""
-    details = map(tf.config.experimental.get_device_details, tf.config.get_visible_devices("GPU"))
-    capabilities = [found.get("compute_capability", (0, 0)) for found in details]
+    capabilities = _compute_capabilities()
     return bool(capabilities) and all(major not in _XLA_ABORTS for major, _ in capabilities)
 
 
@@ -56,6 +64,23 @@ def without_tensor_float_32() -> Iterator[None]:
             _precise_calls -= 1
             if not _precise_calls:
                 switch.enable_tensor_float_32_execution(_was_on)
+
+
+def training_precision() -> str:
+    """What "auto" means: mixed_bfloat16 where all GPUs multiply it faster than float32, else float32."""
+    capabilities = _compute_capabilities()
+    return "mixed_bfloat16" if capabilities and min(capabilities) >= _BFLOAT16_SINCE else "float32"
+
+
+def convolve_channels_last() -> None:
+    """Makes XLA keep channels last around float32's convolutions on GPUs, as it does for bfloat16's by itself.
+
+    It would put them first, and transpose before and after each. To be called before anything is compiled; what
+    the variable XLA_FLAGS says of it already stays.
+    """
+    given = os.environ.get("XLA_FLAGS", "")
+    if _CHANNELS_LAST not in given:
+        os.environ["XLA_FLAGS"] = f"{given} --{_CHANNELS_LAST}=true".strip()
 
 
 def out_of_memory(error: BaseException, advice: str) -> InputError | None:

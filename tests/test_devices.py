@@ -1,5 +1,6 @@
 """GPUs, none of which is here: what is decided about them, with their details mocked and their errors simulated."""
 
+import os
 import subprocess
 import sys
 import threading
@@ -166,3 +167,41 @@ def test_tests_use_no_gpu():
     script = "import os; print(os.environ['CUDA_VISIBLE_DEVICES'], os.environ['NVIDIA_TF32_OVERRIDE'])"
     assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True).stdout == "-1 0\n"
     assert not devices.has_gpu()
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "precision"),
+    [
+        ([], "float32"),
+        ([(7, 5)], "float32"),
+        ([(8, 0), (7, 0)], "float32"),
+        ([(8, 0), (9, 0)], "mixed_bfloat16"),
+        ([(12, 0)], "mixed_bfloat16"),
+    ],
+)
+def test_training_is_in_bfloat16_where_every_gpu_has_it(monkeypatch, capabilities, precision):
+    monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind: list(range(len(capabilities))))
+    details = lambda gpu: {"compute_capability": capabilities[gpu]}  # noqa: E731
+    monkeypatch.setattr(tf.config.experimental, "get_device_details", details)
+    assert devices.training_precision() == precision
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (None, "--xla_gpu_force_conv_nhwc=true"),
+        ("--xla_dump_to=x", "--xla_dump_to=x --xla_gpu_force_conv_nhwc=true"),
+        ("--xla_gpu_force_conv_nhwc=false", "--xla_gpu_force_conv_nhwc=false"),
+    ],
+)
+def test_layout_of_convolutions_is_a_flag_that_xla_knows(monkeypatch, given, expected):
+    monkeypatch.delenv("XLA_FLAGS", raising=False)
+    if given:
+        monkeypatch.setenv("XLA_FLAGS", given)
+    devices.convolve_channels_last()
+    assert os.environ["XLA_FLAGS"] == expected
+    if not given:  # it ends the process at a flag that it does not know
+        script = (
+            "import tensorflow as tf; print(tf.function(lambda x: x + 1, jit_compile=True)(tf.constant(1)).numpy())"
+        )
+        assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True).stdout.strip() == "2"
