@@ -5,11 +5,11 @@
     python tools/benchmark.py --reference=../deep-high-resolution-net.pytorch --data_dir=data/coco --split=val2017
 
 Every case of a group is run once in turn, A B C A B C, until --seconds are over; the table has the median rate,
-the time for each image or person, the latency of a call (half and 99 % of them were faster), by how many MB its first
-call raised the memory in use, the rate relative to the group's first case, and for networks the share of this machine's
-matrix-multiply peak in that precision, measured in the same turns. Machines drift: of two runs only relative figures
-can be compared. Each group has a process of its own, in which those that only predict keep their weights
-(--frozen_weights).
+the time for each image or person, the latency of a call (half and 99 % of them were faster), what the first call took
+(it traces and compiles) and by how many MB it raised the memory in use, the rate relative to the group's first case,
+and for networks the share of this machine's matrix-multiply peak in that precision, measured in the same turns.
+Machines drift: of two runs only relative figures can be compared. Each group has a process of its own, in which those
+that only predict keep their weights (--frozen_weights).
 --reference adds the published PyTorch implementation, a checkout of which it names, as the first case; it needs
 PyTorch.
 """
@@ -65,6 +65,8 @@ for name in ("batch_sizes", "people", "evaluated"):
     flags.register_validator(name, lambda sizes: all(n.isdigit() and int(n) for n in sizes), "must be like 1,8")
 
 _MIN_ROUNDS = 3
+_COLUMNS = {"": 48, "per second": 12, "µs each": 10, "ms half": 10, "ms 99 %": 10}
+_COLUMNS |= {"s first": 9, "MB": 7, "ratio": 8, "peak": 7, "older": 8}
 
 
 def main():
@@ -102,7 +104,7 @@ def _group_figures(group, settings, frozen_weights, reference, seconds, older):
         tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], parts)
     figures = {}
     for cases in GROUPS[group](settings, _load_reference(reference)):
-        figures |= _measured(cases, seconds, older)
+        figures |= _measured(cases, seconds, older, settings.has_gpu)
     return figures
 
 
@@ -117,15 +119,17 @@ def _load_reference(path):
     return reference.Reference(path)
 
 
-def _measured(cases, run_for, older):
+def _measured(cases, run_for, older, has_gpu):
     """Runs the cases of a table for so many seconds, prints it and returns {name: figures}."""
     peaks = {case.precision for case in cases if case.flops}
-    timed = cases + [networks.matmul_peak(precision) for precision in sorted(peaks)]
-    memory = {}
+    timed = cases + [networks.matmul_peak(precision, has_gpu) for precision in sorted(peaks)]
+    memory, first_call = {}, {}
     for case in timed:
         case.prepare()
+        start = time.perf_counter()
         with _PeakMemory() as memory[case.name]:
             case.run()  # compiled, warm
+        first_call[case.name] = time.perf_counter() - start
     seconds = {case.name: [] for case in timed}
     deadline = time.monotonic() + run_for
     while time.monotonic() < deadline or len(seconds[timed[0].name]) < _MIN_ROUNDS:
@@ -137,10 +141,7 @@ def _measured(cases, run_for, older):
     peak = {case.precision: case.flops / np.median(seconds[case.name]) for case in timed[len(cases) :]}
     figures = {}
     first = cases[0].items / np.median(seconds[cases[0].name])
-    print(
-        f"{'':48}{'per second':>12}{'µs each':>10}{'ms half':>10}{'ms 99 %':>10}"
-        f"{'MB':>7}{'ratio':>8}{'peak':>7}{'older':>8}"
-    )
+    print("".join(f"{head:>{length}}" for head, length in _COLUMNS.items()))
     for case in cases:
         half, most = np.percentile(seconds[case.name], [50, 99])
         rate = case.items / half
@@ -148,10 +149,11 @@ def _measured(cases, run_for, older):
         figures[case.name] = {"per_second": rate, "p50": half, "p99": most, "ratio": rate / first, "of_peak": of_peak}
         compared = rate / older[case.name]["per_second"] if case.name in older else None
         megabytes = memory[case.name].megabytes
-        figures[case.name]["megabytes"] = megabytes
+        figures[case.name] |= {"first_call": first_call[case.name], "megabytes": megabytes}
         columns = [(megabytes, "7.0f"), (rate / first, "8.2f"), (of_peak, "7.2f"), (compared, "8.2f")]
         text = "".join(" " * int(form[0]) if value is None else f"{value:{form}}" for value, form in columns)
-        print(f"{case.name:48}{rate:12.1f}{1e6 / rate:10.1f}{1e3 * half:10.1f}{1e3 * most:10.1f}{text}", flush=True)
+        times = f"{rate:12.1f}{1e6 / rate:10.1f}{1e3 * half:10.1f}{1e3 * most:10.1f}{first_call[case.name]:9.1f}"
+        print(f"{case.name:48}{times}{text}", flush=True)
     return figures
 
 

@@ -10,7 +10,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from hrnet_tf import build_model, heatmaps
+from hrnet_tf import build_model
+from hrnet_tf.data.targets import Targets
 from hrnet_tf.errors import InputError
 from hrnet_tf.export import export_litert, export_onnx, export_saved_model
 from hrnet_tf.losses import KeypointMSE
@@ -21,11 +22,13 @@ from hrnet_tf.prediction.network import for_inference, load_network, network_of
 from hrnet_tf.prediction.runners import Runner
 from hrnet_tf.skeletons import COCO
 from hrnet_tf.training.fused import with_fused_batch_norm
-from hrnet_tf.training.step import make_optimizer, make_train_step, over_replicas
+from hrnet_tf.training.optimizer import make_optimizer
+from hrnet_tf.training.step import make_train_step, over_replicas
 
 DTYPES = {"float32": tf.float32, "bfloat16": tf.bfloat16}
 _TRAIN_PRECISIONS = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
-_MATRIX_SIZE = 2048
+# Of the matrices whose product is a machine's peak: a GPU is not filled by what a CPU takes a while for.
+_MATRIX_SIZE, _GPU_MATRIX_SIZE = 2048, 16384
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,11 +68,12 @@ class Case:
     prepare: Callable = lambda: None
 
 
-def matmul_peak(precision):
+def matmul_peak(precision, has_gpu):
     """Multiplication of two large matrices: as much as the machine can do."""
-    matrix = tf.cast(tf.random.stateless_normal((_MATRIX_SIZE, _MATRIX_SIZE), (0, 0)), DTYPES[precision])
+    size = _GPU_MATRIX_SIZE if has_gpu else _MATRIX_SIZE
+    matrix = tf.cast(tf.random.stateless_normal((size, size), (0, 0)), DTYPES[precision])
     multiply = tf.function(lambda: tf.linalg.matmul(matrix, matrix)[0, 0])
-    return Case(f"matmul {precision}", lambda: multiply().numpy(), 1, 2 * _MATRIX_SIZE**3, precision)
+    return Case(f"matmul {precision}", lambda: multiply().numpy(), 1, 2 * size**3, precision)
 
 
 def count_flops(model):
@@ -131,11 +135,12 @@ def forward(settings, reference):
 
 
 def _runnable(network, use_xla):
-    """The network of a `Network` as a function of a tensor of images to the heatmaps in numpy."""
+    """The network of a `Network` as a function that runs it on a tensor of images, to the end."""
     if isinstance(network, Runner):
         return lambda images: network(images.numpy())
     run = tf.function(network, jit_compile=use_xla)
-    return lambda images: run(images, training=False).numpy()
+    # One value is waited for; the heatmaps stay where they are decoded.
+    return lambda images: run(images, training=False)[0, 0, 0, 0].numpy()
 
 
 def _openvino(path):
@@ -151,23 +156,22 @@ def train(settings, reference):
     """The training step in both precisions, with a batch for every replica."""
     strategy = _strategy(settings)
     batch_size, (height, width) = settings.batch_sizes[-1], settings.input_size
-    stride = heatmaps.HEATMAP_STRIDE
+    targets = Targets(settings.input_size, COCO.num_keypoints, sigma=2.0)
     images = crops_of(settings.input_size, batch_size)
-    targets = tf.random.stateless_uniform((batch_size, height // stride, width // stride, COCO.num_keypoints), (0, 0))
-    weight = tf.ones((batch_size, COCO.num_keypoints))
-    cases = reference.train(settings, images.numpy(), targets.numpy()) if reference else []
-    batch = [
-        strategy.experimental_distribute_values_from_function(lambda _, part=part: part)
-        for part in (images, targets, weight)
-    ]
-    items = settings.replicas * batch_size
+    keypoints = tf.random.stateless_uniform((batch_size, COCO.num_keypoints, 2), (0, 0)) * (width, height)
+    visible = tf.ones((batch_size, COCO.num_keypoints))
+    cases = reference.train(settings, images.numpy(), targets(keypoints, visible)[0].numpy()) if reference else []
+    parts = images, keypoints, visible
+    batch = [strategy.experimental_distribute_values_from_function(lambda _, part=part: part) for part in parts]
+    steps, items = {}, settings.replicas * batch_size
     replicas = f" on {settings.replicas} replicas" if settings.replicas > 1 else ""
     for precision, policy in _TRAIN_PRECISIONS.items():
         with strategy.scope():
             plain = build_model(settings.model, settings.input_size, dtype=policy)
             model, optimizer = with_fused_batch_norm(plain), make_optimizer(1e-3, policy)
             optimizer.build(model.trainable_variables)
-        step = make_train_step(strategy, model, optimizer, KeypointMSE(), settings.has_gpu)
+        step = make_train_step(strategy, model, optimizer, KeypointMSE(), settings.has_gpu, targets)
+        steps[policy] = step
         cases.append(
             Case(
                 f"training step {policy}, batch {batch_size}{replicas}",
@@ -178,12 +182,16 @@ def train(settings, reference):
             )
         )
     yield cases
+    for policy, step in steps.items():
+        operations = step.get_concrete_function(*batch).graph.get_operations()
+        count = sum(operation.type != "Placeholder" for operation in operations)
+        print(f"training step {policy}{replicas}: {count} operations outside of what XLA compiles")
+    sent = sum(part.dtype.size * int(np.prod(part.shape[1:])) for part in parts)
+    print(f"to the device: {sent} bytes a sample, of which {sent - int(np.prod(images.shape[1:]))} are labels")
 
 
 def _strategy(settings):
-    """The default strategy, or one that mirrors on so many GPUs; without GPUs, on parts of the CPU."""
-    if settings.replicas == 1:
-        return tf.distribute.get_strategy()
+    """The strategy of training, on so many GPUs; without GPUs, on parts of the CPU."""
     kind = "GPU" if settings.has_gpu else "CPU"
     found = len(tf.config.list_logical_devices(kind))
     if found < settings.replicas:
