@@ -14,6 +14,7 @@ from hrnet_tf.data import coco, pipeline
 from hrnet_tf.data.augment import Augmentation
 from hrnet_tf.data.crops import TrainingCrops
 from hrnet_tf.data.records import PersonRecords, read_image
+from hrnet_tf.data.targets import keypoint_weights_by_name
 from hrnet_tf.errors import InputError
 from hrnet_tf.model_card import ModelCard
 from hrnet_tf.prediction.keypoints import make_predict_function, predict_people, to_image
@@ -276,7 +277,7 @@ def test_training_crops_and_targets_are_the_codecs(records, codec):
 def test_keypoint_weights_multiply_and_the_absent_are_supervised(records):
     records.visible[:, 3] = 0
     records.keypoints[:, 4] = 1e4  # far beyond any crop
-    weights = pipeline.keypoint_weights_by_name(COCO.names)
+    weights = keypoint_weights_by_name(COCO.names)
     # The reference's table for COCO.
     expected = [1, 1, 1, 1, 1, 1, 1, 1.2, 1.2, 1.5, 1.5, 1, 1, 1.2, 1.2, 1.5, 1.5]
     np.testing.assert_array_equal(weights, np.float32(expected))
@@ -295,7 +296,7 @@ def test_keypoint_weights_multiply_and_the_absent_are_supervised(records):
 
 def test_weights_of_other_keypoint_sets_follow_their_names():
     names = ("Left_Wrist", "tail", "knee.r", "head_top")
-    np.testing.assert_array_equal(pipeline.keypoint_weights_by_name(names), np.float32([1.5, 1, 1.2, 1]))
+    np.testing.assert_array_equal(keypoint_weights_by_name(names), np.float32([1.5, 1, 1.2, 1]))
 
 
 def test_refuses_an_unknown_codec(records):

@@ -9,6 +9,7 @@ from hrnet_tf.data import coco, pipeline
 from hrnet_tf.data.augment import Augmentation
 from hrnet_tf.data.crops import TrainingCrops
 from hrnet_tf.data.records import read_image
+from hrnet_tf.data.targets import Targets, keypoint_weights_by_name
 from hrnet_tf.skeletons import COCO, flip_order
 
 SIZE = (64, 48)
@@ -178,3 +179,19 @@ def test_no_tuning_that_the_end_of_an_iteration_would_wait_for(records):
     training = pipeline.training_dataset(records, SIZE, 2, 2.0, PLAIN, 0, 0, 4)
     for dataset in (training, pipeline.evaluation_dataset(records, SIZE, 2)):
         assert dataset.options().autotune.enabled is False
+
+
+def test_training_needs_little_more_than_the_crops_on_its_devices(records):
+    """Of keypoints, `Targets` makes on the device what `training_dataset` would send."""
+    options = {"codec": "udp", "seed": 3, "first_step": 1, "last_step": 3}
+    crops = pipeline.keypoint_dataset(records, SIZE, 3, Augmentation(), **options)
+    targets = Targets(SIZE, 17, 2.0, "udp", keypoint_weights_by_name(COCO.names), supervise_absent=True)
+    on_device = tf.function(targets, jit_compile=True)
+    expected = batches(
+        records, 1, 3, seed=3, codec="udp", keypoint_weights=keypoint_weights_by_name(COCO.names), supervise_absent=True
+    )
+    for (images, *labels), whole in zip(crops, expected, strict=True):
+        assert sum(label.dtype.size * np.prod(label.shape) for label in labels) < images.shape[0] * 17 * 16
+        np.testing.assert_array_equal(images, whole[0])
+        for found, wanted in zip(on_device(*labels), whole[1:], strict=True):
+            np.testing.assert_allclose(found, wanted, atol=1e-6)

@@ -12,7 +12,8 @@ sys.path.insert(0, {tests!r})
 import keras, numpy as np, seeded, tensorflow as tf
 from hrnet_tf.losses import KeypointMSE
 from hrnet_tf.training.fused import with_fused_batch_norm
-from hrnet_tf.training.step import average_statistics, make_optimizer, make_train_step, over_replicas
+from hrnet_tf.training.optimizer import make_optimizer
+from hrnet_tf.training.step import make_average_statistics, make_train_step, over_replicas
 from smooth import smooth_network
 
 replicas, use_xla, synchronized, precision = {arguments!r}
@@ -26,17 +27,22 @@ with strategy.scope():
         images = keras.Input((64, 64, 3))
         x = keras.layers.Conv2D(8, 3, strides=4, padding="same", dtype=precision)(images)
         x = keras.layers.ReLU(dtype=precision)(keras.layers.BatchNormalization(dtype=precision)(x))
-        model = with_fused_batch_norm(keras.Model(images, keras.layers.Conv2D(3, 1, dtype="float32")(x)))
+        model = keras.Model(images, keras.layers.Conv2D(3, 1, dtype="float32")(x))
     else:
         model = smooth_network(precision)
-    for layer in model.layers:
-        if synchronized and isinstance(layer, keras.layers.BatchNormalization):
-            layer.synchronized = True
-    # Adam would turn rounding errors of tiny gradients into whole steps.
-    optimizer = keras.optimizers.SGD(1e-3) if {sgd} else make_optimizer(1e-4, precision)
+    model = with_fused_batch_norm(model, bool(synchronized))
+    # Adam would turn rounding errors of tiny gradients into whole steps; with a large epsilon it does not.
+    optimizer = make_optimizer(1e-3, precision, epsilon=1.0) if {plain} else make_optimizer(1e-4, precision)
     optimizer.build(model.trainable_variables)
 start = np.concatenate([v.numpy().ravel() for v in model.variables])
-step = make_train_step(strategy, model, optimizer, KeypointMSE(), use_xla)
+traces = 0
+
+def loss(*arguments):
+    global traces
+    traces += 1
+    return KeypointMSE()(*arguments)
+
+step = make_train_step(strategy, model, optimizer, loss, use_xla, None, {accumulate}, bool(synchronized))
 
 def batches():
     for i in range(4):
@@ -52,7 +58,11 @@ for value in results[-1]:
     devices = [tf.DeviceSpec.from_string(v.backing_device) for v in strategy.experimental_local_results(value)]
     assert [device.device_index for device in devices] == list(range(replicas)), devices
 losses = [over_replicas(strategy, loss) for loss, _ in results]
-average_statistics(strategy, model)
+assert traces == (replicas if synchronized else 1)
+average = make_average_statistics(strategy, model)
+average()
+average()
+assert replicas == 1 or average.experimental_get_tracing_count() == 1
 per_replica = [
     np.concatenate([strategy.experimental_local_results(v.value)[r].numpy().ravel() for v in model.variables])
     for r in range(replicas)
@@ -61,20 +71,23 @@ np.savez({output!r}, losses=losses, weights=np.stack(per_replica), start=start)
 """
 
 
-def train(tmp_path, replicas, use_xla=False, synchronized=None, precision="float32", overflow=0, sgd=False):
+def train(
+    tmp_path, replicas, use_xla=False, synchronized=None, precision="float32", overflow=0, plain=False, accumulate=1
+):
     """Losses of four steps, and the weights on each replica after them.
 
     The network is one of three layers, or a small HRNet with BatchNorm `synchronized` or not.
     """
     import pathlib
 
-    output = str(tmp_path / f"{replicas}_{use_xla}_{synchronized}_{overflow}.npz")
+    output = str(tmp_path / f"{replicas}_{use_xla}_{synchronized}_{overflow}_{accumulate}.npz")
     script = SCRIPT.format(
         tests=str(pathlib.Path(__file__).parent),
         arguments=(replicas, use_xla, synchronized, precision),
         output=output,
         overflow=overflow,
-        sgd=sgd,
+        plain=plain,
+        accumulate=accumulate,
     )
     subprocess.run([sys.executable, "-c", script], check=True)
     return np.load(output)
@@ -82,7 +95,7 @@ def train(tmp_path, replicas, use_xla=False, synchronized=None, precision="float
 
 @pytest.mark.slow
 def test_two_replicas_equal_one(tmp_path):
-    one, two = train(tmp_path, 1, synchronized=False, sgd=True), train(tmp_path, 2, synchronized=True, sgd=True)
+    one, two = (train(tmp_path, replicas, synchronized=True, plain=True) for replicas in (1, 2))
     np.testing.assert_allclose(two["losses"], one["losses"], rtol=1e-5)
     np.testing.assert_array_equal(two["weights"][0], two["weights"][1])
     np.testing.assert_array_equal(two["start"], one["start"])
@@ -96,6 +109,15 @@ def test_compiled_replicas_agree(tmp_path):
     np.testing.assert_allclose(compiled["losses"], plain["losses"], rtol=1e-4)
     # BatchNorm's statistics differ between replicas until they are averaged.
     np.testing.assert_array_equal(compiled["weights"][0], compiled["weights"][1])
+
+
+@pytest.mark.slow
+def test_parts_of_a_batch_add_up_on_compiled_replicas(tmp_path):
+    # Crops 0, 1 | 2, 3 and 4, 5 | 6, 7 see BatchNorm in pairs: as they do on four replicas.
+    parts = train(tmp_path, 2, use_xla=True, plain=True, accumulate=2)
+    four = train(tmp_path, 4, plain=True)
+    np.testing.assert_allclose(parts["losses"], four["losses"], rtol=1e-4)
+    np.testing.assert_array_equal(parts["weights"][0], parts["weights"][1])
 
 
 @pytest.mark.slow

@@ -34,9 +34,12 @@ def test_train_refuses_bad_data(tmp_path):
         ({"input_size": "100x64"}, "flag --input_size=100x64: must be like 256x192, multiples of 32"),
         ({"batch": 3}, "Unknown command line flag 'batch'"),
         ({"learning_rate_drops": "a,b"}, "must be epochs, like 170,200"),
+        ({"accumulate": 3}, "--batch_size must be a multiple of the number of GPUs (1) times --accumulate (3)"),
+        ({"sync_batch_norm": "true", "xla": "on"}, "--sync_batch_norm cannot be compiled: give --xla=off"),
     ],
 )
 def test_train_refuses_bad_flags(tmp_path, flags, message):
+    write_dataset(tmp_path / "data")
     assert message in complaint(run("train", **training(tmp_path) | flags))
     assert not (tmp_path / "work").exists()
 

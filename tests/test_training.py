@@ -3,18 +3,20 @@
 import json
 import os
 import signal
+import types
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from hrnet_tf import InputError
+from hrnet_tf import InputError, build_model
 from hrnet_tf.losses import KeypointMSE
 from hrnet_tf.training.loop import Plan, Trainer
+from hrnet_tf.training.optimizer import make_optimizer
 from hrnet_tf.training.run_state import Checkpoint, claim_work_dir
 from hrnet_tf.training.schedules import WarmupStepDecay
-from hrnet_tf.training.step import make_optimizer, make_train_step
+from hrnet_tf.training.step import make_train_step
 
 PLAN = Plan(epochs=4, epoch_steps=3, eval_every=2, batch_size=2)
 
@@ -143,6 +145,65 @@ def test_a_step_reports_the_loss_and_follows_the_gradient():
     # Adam's first step is the learning rate in the direction of the gradient's sign, wherever that is not 0
     # (the first convolution's bias has none, as BatchNorm takes the mean out).
     assert all(m.max() == pytest.approx(0.01, rel=1e-2) for m, b in zip(moved, before, strict=True) if b.ndim != 1)
+
+
+def test_a_step_is_a_handful_of_operations_however_many_variables_there_are():
+    model = build_model("hrnet_w18_small_v1", (32, 32), num_keypoints=3, dtype="mixed_float16")
+    optimizer = make_optimizer(0.01, "mixed_float16")
+    optimizer.build(model.trainable_variables)
+    step = make_train_step(tf.distribute.get_strategy(), model, optimizer, KeypointMSE(), use_xla=False)
+    batch = tf.zeros((2, 32, 32, 3), tf.uint8), tf.zeros((2, 8, 8, 3)), tf.zeros((2, 3))
+    operations = step.get_concrete_function(*batch).graph.get_operations()
+    # Those that hand variables in are none that run.
+    assert len(model.trainable_variables) > 150
+    assert sum(operation.type != "Placeholder" for operation in operations) < 50
+
+
+def test_parts_of_a_batch_add_up_to_the_whole():
+    images, heatmaps, weight = (np.repeat(array, 3, axis=0) for array in batch_of_step(0))
+    heatmaps *= np.arange(1, 7)[:, None, None, None]
+    found = []
+    for accumulate in (1, 3):
+        keras.utils.set_random_seed(0)
+        inputs = keras.Input((16, 16, 3))
+        model = keras.Model(inputs, keras.layers.Conv2D(3, 3, strides=4, padding="same")(inputs))
+        optimizer = make_optimizer(0.01, "float32", epsilon=1.0)
+        optimizer.build(model.trainable_variables)
+        step = make_train_step(tf.distribute.get_strategy(), model, optimizer, KeypointMSE(), False, None, accumulate)
+        losses = [float(step(*map(tf.constant, (images, heatmaps, weight)))[0]) for _ in range(3)]
+        found.append((losses, np.concatenate([v.numpy().ravel() for v in model.variables])))
+    np.testing.assert_allclose(found[1][0], found[0][0], rtol=1e-5)
+    np.testing.assert_allclose(found[1][1], found[0][1], rtol=1e-4, atol=1e-6)
+
+
+def test_building_the_step_does_not_count_in_the_rate(tmp_path, monkeypatch):
+    run, now = Run(tmp_path), [0.0]
+    monkeypatch.setattr("hrnet_tf.training.loop.time", types.SimpleNamespace(monotonic=lambda: now[0]))
+    step, bar = run.train_step, run.trainer._progress._bar
+    began = bar.start_t
+
+    def slow_at_first(*batch):
+        now[0] += 100 if not run.checkpoint.step else 0
+        return step(*batch)
+
+    run.trainer._train_step = slow_at_first
+    assert run.go()
+    assert bar.start_t == pytest.approx(began + 100, abs=1e-3) and bar.initial == PLAN.batch_size
+
+
+@pytest.mark.parametrize("moment", ["call", "look"])
+def test_a_lack_of_memory_is_one_line_that_says_what_to_do(tmp_path, monkeypatch, moment):
+    run = Run(tmp_path)
+
+    def fail(*_):
+        raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor with shape[96,72,96,48]")
+
+    if moment == "call":
+        run.trainer._train_step = fail
+    else:
+        monkeypatch.setattr("hrnet_tf.training.loop.over_replicas", fail)
+    with pytest.raises(InputError, match=r"^out of memory: OOM when .*--batch_size.*--accumulate.*mixed_bfloat16"):
+        run.go()
 
 
 def test_a_step_is_traced_once_for_all_batches(tmp_path):

@@ -19,7 +19,8 @@ def first_losses(start, init, num_steps):
 
     from hrnet_tf import build_model, load_state_dict
     from hrnet_tf.losses import KeypointMSE
-    from hrnet_tf.training.step import make_optimizer, make_train_step
+    from hrnet_tf.training.optimizer import make_optimizer
+    from hrnet_tf.training.step import make_train_step
 
     golden = seeded.load("train_w32")
     height, width, seed = (int(golden[f"{start}_{name}"]) for name in ("height", "width", "seed"))

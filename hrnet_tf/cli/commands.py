@@ -62,7 +62,18 @@ def train() -> None:
     flags.DEFINE_float("learning_rate", 1e-3, "Of Adam, before the first drop.", lower_bound=0)
     flags.DEFINE_list("learning_rate_drops", ["170", "200"], "Epochs (from 0) before which the rate is divided by 10.")
     flags.DEFINE_integer("warmup_steps", 0, "Steps over which the learning rate rises to its value.", lower_bound=0)
-    flags.DEFINE_enum("precision", "float32", TRAINING_PRECISIONS, "Keras dtype policy.")
+    flags.DEFINE_enum(
+        "precision",
+        "float32",
+        ["auto", *TRAINING_PRECISIONS],
+        "Keras dtype policy; auto: mixed_bfloat16 on GPUs that have it (compute capability 8.0), else float32.",
+    )
+    flags.DEFINE_integer(
+        "accumulate", 1, "Parts that a batch is gone through in, for less memory; BatchNorm sees one at a time.", 1
+    )
+    flags.DEFINE_bool(
+        "sync_batch_norm", False, "Normalise by the batches of all GPUs together; slower, and without XLA."
+    )
     flags.DEFINE_integer("eval_every", 10, "Epochs between evaluations.", lower_bound=1)
     flags.DEFINE_integer("seed", 0, "Of weights, order and augmentation.", lower_bound=0)
     flags.DEFINE_float("scale_factor", Augmentation.scale, "Augmentation: deviation of the scale.", 0, 0.9)

@@ -50,12 +50,20 @@ def input_size() -> tuple[int, int]:
     return size
 
 
-def make_strategy(batch_size: int) -> tf.distribute.Strategy:
-    """Mirrors over all local GPUs, or runs on the CPU where there is none."""
+def make_strategy(batch_size: int, parts: int = 1) -> tf.distribute.Strategy:
+    """Mirrors over all local GPUs, or runs on the CPU where there is none; batches are split between them.
+
+    Args:
+        batch_size: people in a batch.
+        parts: that each one's share is to be split into.
+    """
     strategy = tf.distribute.MirroredStrategy()
     replicas = strategy.num_replicas_in_sync
-    if batch_size % replicas:
-        raise InputError(f"--batch_size must be a multiple of the number of GPUs ({replicas}). Received: {batch_size}")
+    if batch_size % (replicas * parts):
+        accumulated = f" times --accumulate ({parts})" if parts > 1 else ""
+        raise InputError(
+            f"--batch_size must be a multiple of the number of GPUs ({replicas}){accumulated}. Received: {batch_size}"
+        )
     return strategy
 
 

@@ -6,12 +6,14 @@ import os
 import keras
 from absl import flags
 
+from hrnet_tf import devices
 from hrnet_tf.benchmarks import load_people
 from hrnet_tf.cli import shared
 from hrnet_tf.cli.commands import defined_flags
 from hrnet_tf.cli.keypoint_names import with_flag_pairs
 from hrnet_tf.data.augment import Augmentation
-from hrnet_tf.data.pipeline import keypoint_weights_by_name, steps_per_epoch, training_dataset
+from hrnet_tf.data.pipeline import keypoint_dataset, steps_per_epoch
+from hrnet_tf.data.targets import Targets, keypoint_weights_by_name
 from hrnet_tf.errors import InputError
 from hrnet_tf.export import export_all, export_keras
 from hrnet_tf.files import replacing
@@ -22,9 +24,10 @@ from hrnet_tf.pretrained import weights_file
 from hrnet_tf.skeletons import match_in_words
 from hrnet_tf.training.fused import with_fused_batch_norm
 from hrnet_tf.training.loop import Plan, Trainer
+from hrnet_tf.training.optimizer import make_optimizer
 from hrnet_tf.training.run_state import Checkpoint, claim_work_dir
 from hrnet_tf.training.schedules import WarmupStepDecay
-from hrnet_tf.training.step import make_optimizer, make_train_step
+from hrnet_tf.training.step import make_train_step
 from hrnet_tf.weights.load import initialize_from
 
 FLAGS = flags.FLAGS
@@ -41,21 +44,25 @@ def main() -> int:
     train_people = dataclasses.replace(train_people, skeleton=with_flag_pairs(train_people.skeleton))
     _check_keypoints(train_people.skeleton, annotated.skeleton)
     num_keypoints = train_people.skeleton.num_keypoints
-    strategy = shared.make_strategy(FLAGS.batch_size)
+    use_xla = _use_xla()
+    precision = FLAGS.precision if FLAGS.precision != "auto" else devices.training_precision()
+    if use_xla and precision == "float32":
+        devices.convolve_channels_last()
+    strategy = shared.make_strategy(FLAGS.batch_size, FLAGS.accumulate)
     run = {"model": FLAGS.model, "input_size": FLAGS.input_size, "num_keypoints": num_keypoints}
     run |= {"num_people": len(train_people), "batch_size": FLAGS.batch_size, "seed": FLAGS.seed}
     run |= {"channel_order": FLAGS.channel_order, "codec": FLAGS.codec or "msra"}
 
     keras.utils.set_random_seed(FLAGS.seed)
     with strategy.scope():
-        plain = build_model(FLAGS.model, input_size, num_keypoints, FLAGS.precision, FLAGS.channel_order)
+        plain = build_model(FLAGS.model, input_size, num_keypoints, precision, FLAGS.channel_order)
         if FLAGS.pretrained:
             print(initialize_from(plain, weights_file(FLAGS.pretrained, FLAGS.allow_unverified)))
-        model = with_fused_batch_norm(plain)
+        model = with_fused_batch_norm(plain, FLAGS.sync_batch_norm)
     claim_work_dir(FLAGS.work_dir, run, FLAGS.resume)
     _write_flags()
     with strategy.scope():
-        optimizer = _make_optimizer(len(train_people))
+        optimizer = _make_optimizer(len(train_people), precision)
         optimizer.build(model.trainable_variables)
         checkpoint = Checkpoint(FLAGS.work_dir, model, optimizer)
     if FLAGS.resume and checkpoint.restore():
@@ -65,7 +72,7 @@ def main() -> int:
     print(
         f"{FLAGS.model} {FLAGS.input_size}, {len(train_people)} people to train on, {len(val_people)} to evaluate on "
         f"in {shared.boxes_in_words()}, "
-        f"{strategy.num_replicas_in_sync} replica(s), XLA {'on' if shared.use_xla() else 'off'}, {FLAGS.precision}"
+        f"{strategy.num_replicas_in_sync} replica(s), XLA {'on' if use_xla else 'off'}, {precision}"
     )
     bad_images = shared.BadImages()
     completed = _make_trainer(strategy, model, optimizer, checkpoint, train_people, val_people, bad_images).run()
@@ -76,6 +83,13 @@ def main() -> int:
     _export(val_people, bad_images)
     print(f"best {shared.dataset().main_metric} {checkpoint.best_metric:.3f}")
     return 0
+
+
+def _use_xla():
+    """What --xla means for the training step."""
+    if FLAGS.sync_batch_norm and FLAGS.xla == "on":
+        raise InputError("--sync_batch_norm cannot be compiled: give --xla=off or leave it out. Received: --xla=on")
+    return shared.use_xla() and not FLAGS.sync_batch_norm
 
 
 def _check_keypoints(skeleton, validation):
@@ -96,19 +110,31 @@ def _check_keypoints(skeleton, validation):
         print(f"--val_split {shared.val_split()}: {line}")
 
 
-def _make_optimizer(num_people):
+def _make_optimizer(num_people, precision):
     epoch_steps = steps_per_epoch(num_people, FLAGS.batch_size)
     drops = [int(epoch) * epoch_steps for epoch in FLAGS.learning_rate_drops]
     schedule = WarmupStepDecay(FLAGS.learning_rate, drops, warmup_steps=FLAGS.warmup_steps)
-    return make_optimizer(schedule, FLAGS.precision)
+    return make_optimizer(schedule, precision)
 
 
-def _make_loss():
-    return KeypointOHKM(FLAGS.ohkm_keypoints) if FLAGS.ohkm_keypoints else KeypointMSE()
-
-
-def _keypoint_weights(skeleton):
-    return keypoint_weights_by_name(skeleton.names) if FLAGS.keypoint_weights else None
+def _make_step(strategy, model, optimizer, skeleton, codec):
+    return make_train_step(
+        strategy,
+        model,
+        optimizer,
+        KeypointOHKM(FLAGS.ohkm_keypoints) if FLAGS.ohkm_keypoints else KeypointMSE(),
+        _use_xla(),
+        Targets(
+            shared.input_size(),
+            skeleton.num_keypoints,
+            FLAGS.heatmap_sigma,
+            codec,
+            keypoint_weights_by_name(skeleton.names) if FLAGS.keypoint_weights else None,
+            FLAGS.supervise_absent,
+        ),
+        FLAGS.accumulate,
+        FLAGS.sync_batch_norm,
+    )
 
 
 def _make_trainer(strategy, model, optimizer, checkpoint, train_people, val_people, bad_images):
@@ -119,19 +145,16 @@ def _make_trainer(strategy, model, optimizer, checkpoint, train_people, val_peop
     )
 
     def make_dataset(first_step, last_step):
-        return training_dataset(
+        return keypoint_dataset(
             train_people,
             input_size,
             FLAGS.batch_size,
-            FLAGS.heatmap_sigma,
             augmentation,
             FLAGS.seed,
             first_step,
             last_step,
             on_bad_image=bad_images.handler(),
             codec=card.codec,
-            keypoint_weights=_keypoint_weights(train_people.skeleton),
-            supervise_absent=FLAGS.supervise_absent,
         )
 
     evaluate = shared.make_evaluate(strategy, model, card, val_people, bad_images)
@@ -148,7 +171,7 @@ def _make_trainer(strategy, model, optimizer, checkpoint, train_people, val_peop
         strategy=strategy,
         model=model,
         optimizer=optimizer,
-        train_step=make_train_step(strategy, model, optimizer, _make_loss(), shared.use_xla()),
+        train_step=_make_step(strategy, model, optimizer, train_people.skeleton, card.codec),
         make_dataset=make_dataset,
         evaluate=evaluate_with_picture,
         main_metric=shared.dataset().main_metric,

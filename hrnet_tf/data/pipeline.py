@@ -8,7 +8,7 @@ Shape legend: B batch, H and W crop, h = H/4 and w = W/4 heatmap, K keypoints.
 
 import os
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
@@ -19,11 +19,8 @@ from hrnet_tf.data.augment import Augmentation
 from hrnet_tf.data.crops import TrainingCrops
 from hrnet_tf.data.order import steps_per_epoch
 from hrnet_tf.data.records import PersonRecords, read_image
+from hrnet_tf.data.targets import Targets
 from hrnet_tf.errors import InputError
-
-# How much more a keypoint of such a name counts in the loss, before squaring: the reference's
-# weights for COCO, the further from the trunk the larger.
-_KEYPOINT_WEIGHTS = {"elbow": 1.2, "knee": 1.2, "wrist": 1.5, "ankle": 1.5}
 
 # Batches made at a time: more than there are processors, as some wait for an image that another is reading; and no
 # more than Python's lock, held for 6 % of the work, can make use of.
@@ -31,12 +28,58 @@ _PARALLEL_CALLS = min(2 * (os.cpu_count() or 1), 16)
 _PREFETCHED = 2  # batches, beside those in the making
 
 
-def keypoint_weights_by_name(names: Iterable[str]) -> np.ndarray:
-    """[K] float32 weights, 1.2 of elbows and knees, 1.5 of wrists and ankles, 1 of the others."""
-    weights = [
-        next((weight for part, weight in _KEYPOINT_WEIGHTS.items() if part in name.lower()), 1.0) for name in names
-    ]
-    return np.array(weights, np.float32)
+def keypoint_dataset(
+    records: PersonRecords,
+    input_size: tuple[int, int],
+    batch_size: int,
+    augmentation: Augmentation,
+    seed: int,
+    first_step: int,
+    last_step: int,
+    on_bad_image: Callable[[InputError], None] | None = None,
+    codec: str = "msra",
+) -> tf.data.Dataset:
+    """Batches of augmented crops with their keypoints, for steps `first_step` up to `last_step`.
+
+    Training makes the targets of them on its devices, by `targets.Targets`: they are larger than the crops.
+
+    Args:
+        records: `PersonRecords`.
+        input_size: (H, W).
+        batch_size: B, people of all replicas together.
+        augmentation: an `Augmentation`.
+        seed: integer; the same seed gives the same batches.
+        first_step: number of the first batch, counted from the start of training.
+        last_step: number of the batch to stop before.
+        on_bad_image: called with the InputError of an image that cannot be read; somebody else
+            takes the person's place then. By default the error ends the iteration
+            (as a tf.errors.OpError; see `input_error`).
+        codec: of the crops, a name in `heatmaps.CODECS`.
+
+    Returns:
+        tf.data.Dataset of (images [B,H,W,3] uint8 RGB, keypoints [B,K,2] float32 in crop pixels,
+        visible [B,K] float32, whether a keypoint is annotated).
+
+    Raises:
+        ValueError: an unknown `codec`.
+    """
+    crops = TrainingCrops(
+        records, input_size, batch_size, augmentation, seed, first_step, last_step, on_bad_image, codec
+    )
+    num_keypoints = records.skeleton.num_keypoints
+
+    def load(step):
+        images, keypoints, visible = tf.numpy_function(
+            _weakly(crops), [step], (tf.uint8, tf.float32, tf.float32), stateful=False
+        )
+        return (
+            tf.ensure_shape(images, (batch_size, *input_size, 3)),
+            tf.ensure_shape(keypoints, (batch_size, num_keypoints, 2)),
+            tf.ensure_shape(visible, (batch_size, num_keypoints)),
+        )
+
+    dataset = tf.data.Dataset.range(first_step, last_step).map(load, num_parallel_calls=_PARALLEL_CALLS)
+    return _unsharded(dataset)
 
 
 def training_dataset(
@@ -53,25 +96,12 @@ def training_dataset(
     keypoint_weights: ArrayLike | None = None,
     supervise_absent: bool = False,
 ) -> tf.data.Dataset:
-    """Batches of augmented crops with their targets, for steps `first_step` up to `last_step`.
+    """Batches of augmented crops with their targets: those of `keypoint_dataset`, and of `Targets`.
 
     Args:
-        records: `PersonRecords`.
-        input_size: (H, W).
-        batch_size: B, people of all replicas together.
-        sigma: of the targets, in heatmap pixels.
-        augmentation: an `Augmentation`.
-        seed: integer; the same seed gives the same batches.
-        first_step: number of the first batch, counted from the start of training.
-        last_step: number of the batch to stop before.
-        on_bad_image: called with the InputError of an image that cannot be read; somebody else
-            takes the person's place then. By default the error ends the iteration
-            (as a tf.errors.OpError; see `input_error`).
-        codec: of the crops and targets, a name in `heatmaps.CODECS`.
-        keypoint_weights: [K], by which the target weights of annotated keypoints are multiplied;
-            the loss squares them. None multiplies by 1.
-        supervise_absent: give keypoints that are not annotated or not in the crop an empty target
-            and weight 1 instead of 0, so that the network learns to find nothing there.
+        records, input_size, batch_size, augmentation, seed, first_step, last_step, on_bad_image, codec: of
+            `keypoint_dataset`.
+        sigma, keypoint_weights, supervise_absent: of `Targets`.
 
     Returns:
         tf.data.Dataset of (images [B,H,W,3] uint8 RGB, heatmaps [B,h,w,K] float32,
@@ -80,37 +110,15 @@ def training_dataset(
     Raises:
         ValueError: an unknown `codec`, or not K `keypoint_weights`.
     """
-    crops = TrainingCrops(
+    targets = Targets(
+        input_size, records.skeleton.num_keypoints, sigma, codec, keypoint_weights, supervise_absent=supervise_absent
+    )
+    crops = keypoint_dataset(
         records, input_size, batch_size, augmentation, seed, first_step, last_step, on_bad_image, codec
     )
-    num_keypoints = records.skeleton.num_keypoints
-    present_weights = _checked_weights(keypoint_weights, num_keypoints)
-    absent_weight = 1.0 if supervise_absent else 0.0
-
-    def load(step):
-        images, keypoints, visible = tf.numpy_function(
-            _weakly(crops), [step], (tf.uint8, tf.float32, tf.float32), stateful=False
-        )
-        return (
-            tf.ensure_shape(images, (batch_size, *input_size, 3)),
-            tf.ensure_shape(keypoints, (batch_size, num_keypoints, 2)),
-            tf.ensure_shape(visible, (batch_size, num_keypoints)),
-        )
-
-    def add_targets(images, keypoints, visible):
-        maps, target_weight = heatmaps.encode(keypoints, visible, input_size, sigma, codec)
-        return images, maps, tf.where(target_weight > 0, target_weight * present_weights, absent_weight)
-
-    dataset = tf.data.Dataset.range(first_step, last_step).map(load, num_parallel_calls=_PARALLEL_CALLS)
-    return _unsharded(dataset.map(add_targets, num_parallel_calls=_PARALLEL_CALLS))
-
-
-def _checked_weights(keypoint_weights, num_keypoints):
-    """`keypoint_weights` of `training_dataset` as [K] float32, ones for None."""
-    weights = np.ones(num_keypoints) if keypoint_weights is None else np.asarray(keypoint_weights)
-    if weights.shape != (num_keypoints,):
-        raise ValueError(f"`keypoint_weights` must have shape [{num_keypoints}]. Received: {list(weights.shape)}")
-    return weights.astype(np.float32)
+    return _unsharded(
+        crops.map(lambda images, *labels: (images, *targets(*labels)), num_parallel_calls=_PARALLEL_CALLS)
+    )
 
 
 def evaluation_dataset(

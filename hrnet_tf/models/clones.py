@@ -21,8 +21,11 @@ def float32_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
     """A new stock layer of the same configuration that computes in float32, without weights yet."""
     # A variant for training, such as training.fused's, is BatchNormalization again.
     is_batch_norm = isinstance(layer, keras.layers.BatchNormalization)
-    layer_class = keras.layers.BatchNormalization if is_batch_norm else type(layer)
-    return layer_class.from_config(layer.get_config() | {"dtype": "float32"})
+    if is_batch_norm:
+        return keras.layers.BatchNormalization.from_config(
+            layer.get_config() | {"dtype": "float32", "synchronized": False}
+        )
+    return type(layer).from_config(layer.get_config() | {"dtype": "float32"})
 
 
 def float32_clone(

@@ -17,7 +17,7 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
     """
 
     def call(self, inputs: tf.Tensor, training: bool | None = None, mask: tf.Tensor | None = None) -> tf.Tensor:
-        if not training:
+        if not training or self.synchronized:  # the fused kernel has the statistics of one replica
             return super().call(inputs, training=training, mask=mask)
         outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
             x=inputs,
@@ -32,15 +32,21 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
         return outputs
 
 
-def with_fused_batch_norm(model: keras.Model) -> keras.Model:
+def with_fused_batch_norm(model: keras.Model, synchronized: bool = False) -> keras.Model:
     """A copy of a Functional model, with its initial weights, for training.
 
     `export_keras` turns it back into stock layers.
+
+    Args:
+        model: Functional model.
+        synchronized: normalise by the mean and variance of all replicas' batches together, by Keras's own
+            operations, for `make_train_step(..., synchronized=True)`.
     """
 
     def clone(layer):
-        fused = isinstance(layer, keras.layers.BatchNormalization)
-        return (FusedBatchNormalization if fused else type(layer)).from_config(layer.get_config())
+        if not isinstance(layer, keras.layers.BatchNormalization):
+            return type(layer).from_config(layer.get_config())
+        return FusedBatchNormalization.from_config(layer.get_config() | {"synchronized": synchronized})
 
     copy = keras.models.clone_model(model, clone_function=clone)
     copy.set_weights(model.get_weights())

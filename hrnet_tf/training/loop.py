@@ -12,17 +12,22 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from hrnet_tf import progress
 from hrnet_tf.data.pipeline import input_error
+from hrnet_tf.devices import memory_advice
 from hrnet_tf.errors import InputError
 from hrnet_tf.files import PathLike
 from hrnet_tf.training.report import MetricsLog, Progress
 from hrnet_tf.training.run_state import Checkpoint
-from hrnet_tf.training.step import average_statistics, over_replicas
+from hrnet_tf.training.step import make_average_statistics, over_replicas
 
 # The state is saved at every evaluation, and at least this often, in seconds.
 _SAVE_INTERVAL = 600
 # Losses stay on the device and are looked at this often, in seconds; reading each one would stall a GPU.
 _LOOK_INTERVAL = 1.0
+_LESS_MEMORY = (
+    "lower --batch_size, or take each batch in parts with --accumulate; --precision=mixed_bfloat16 needs about half"
+)
 # Steps between entries in the metrics log.
 _LOG_STEPS = 50
 
@@ -85,7 +90,8 @@ class Trainer:
         checkpoint: Checkpoint,
         work_dir: PathLike,
     ):
-        self._strategy, self._model, self._train_step = strategy, model, train_step
+        self._strategy, self._train_step, self._is_built = strategy, train_step, False
+        self._average_statistics = make_average_statistics(strategy, model)
         self._optimizer = getattr(optimizer, "inner_optimizer", optimizer)
         self._evaluate, self._main_metric, self._save_best = evaluate, main_metric, save_best
         self._plan, self._checkpoint = plan, checkpoint
@@ -122,7 +128,7 @@ class Trainer:
         """Runs steps up to `last_step`, or until interrupted."""
         checkpoint, looked_at, pending = self._checkpoint, time.monotonic(), []
         while checkpoint.step < last_step and not interruption.requested:
-            pending.append(self._train_step(*self._next_batch()))
+            pending.append(self._take_step(self._next_batch()))
             checkpoint.step += 1
             now = time.monotonic()
             if now - looked_at > _LOOK_INTERVAL:
@@ -131,6 +137,19 @@ class Trainer:
                 if now - self._saved_at > _SAVE_INTERVAL:
                     self._save()
         self._look(pending)
+
+    def _take_step(self, batch):
+        """Loss and PCK of a step; the first, in which it is traced and compiled, does not count in the rate."""
+        with memory_advice(_LESS_MEMORY):
+            if self._is_built:
+                return self._train_step(*batch)
+            progress.note("building the training step; compiling it takes minutes for large networks")
+            start = time.monotonic()
+            result = self._train_step(*batch)
+            over_replicas(self._strategy, result[0])
+            self._is_built = True
+            self._progress.leave_out(time.monotonic() - start, steps=1)
+            return result
 
     def _next_batch(self):
         try:
@@ -142,7 +161,8 @@ class Trainer:
         """Reads the (loss, PCK) of the latest steps off the device; reports them and stops at a bad one."""
         first_step = self._checkpoint.step - len(pending)
         for offset, (loss, pck) in enumerate(pending):
-            step, loss = first_step + offset + 1, over_replicas(self._strategy, loss)
+            with memory_advice(_LESS_MEMORY):
+                step, loss = first_step + offset + 1, over_replicas(self._strategy, loss)
             if not math.isfinite(loss):
                 raise InputError(
                     f"loss is {loss} at step {step} (epoch {(step - 1) // self._plan.epoch_steps + 1}). Lower "
@@ -165,7 +185,7 @@ class Trainer:
         self._since_log = []
 
     def _save(self):
-        average_statistics(self._strategy, self._model)
+        self._average_statistics()
         self._checkpoint.save()
         self._saved_at = time.monotonic()
 
@@ -189,7 +209,7 @@ class Trainer:
             checkpoint.best_metric = metrics[self._main_metric]
         checkpoint.evaluated_step = checkpoint.step
         checkpoint.save()
-        self._progress.pause(time.monotonic() - start)
+        self._progress.leave_out(time.monotonic() - start)
 
 
 class _Interruption:

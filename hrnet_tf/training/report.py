@@ -29,10 +29,12 @@ class Progress:
         self._bar.clear()
         print(text, flush=True)
 
-    def pause(self, seconds: float) -> None:
-        """Takes `seconds` spent on something else out of the rate."""
+    def leave_out(self, seconds: float, steps: int = 0) -> None:
+        """Takes `seconds` spent on something else, or on so many steps unlike the rest, out of the rate."""
         self._bar.start_t += seconds
         self._bar.last_print_t += seconds
+        self._bar.initial += steps * self._batch_size
+        self._bar.last_print_n += steps * self._batch_size
 
     def close(self) -> None:
         self._bar.close()

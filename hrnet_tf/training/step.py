@@ -1,7 +1,8 @@
-"""One training step on all replicas: gradients compiled, applied outside.
+"""One training step on all replicas: two functions of a replica's own, and the all-reduce between them.
 
-The forward and backward pass of a replica may be compiled by XLA; the optimizer, and with it the
-all-reduce, stays outside, as collectives of `tf.distribute` cannot be compiled.
+The first goes forward and backward, the second applies the gradients. XLA may compile both, but not what is between
+them, as collectives of `tf.distribute` cannot be compiled. Either is traced once, however many replicas there are: they
+get the handles of their variables.
 """
 
 from collections.abc import Callable
@@ -11,50 +12,9 @@ import keras
 import tensorflow as tf
 
 from hrnet_tf import heatmaps
+from hrnet_tf.training.optimizer import handles, learning_rate, loss_scale, make_update, read, scales_loss, state
 
-
-class Adam(keras.optimizers.Adam):
-    """Adam with epsilon outside the bias correction: lr m^ / (sqrt(v^) + epsilon), as in PyTorch.
-
-    Kingma and Ba 2015, algorithm 1. Keras adds epsilon to the uncorrected sqrt(v), which makes it 32
-    times as large in the first step; many gradients of a freshly initialised HRNet are below that.
-    """
-
-    def __init__(
-        self,
-        learning_rate: float | keras.optimizers.schedules.LearningRateSchedule,
-        epsilon: float = 1e-8,
-        **options: Any,
-    ):
-        super().__init__(learning_rate, epsilon=epsilon, **options)
-
-    def update_step(self, gradient: tf.Tensor, variable: keras.Variable, learning_rate: tf.Tensor) -> None:
-        index = self._get_variable_index(variable)
-        m, v = self._momentums[index].value, self._velocities[index].value
-        step = tf.cast(self.iterations.value + 1, tf.float32)
-        beta1_power, beta2_power = self.beta_1**step, self.beta_2**step
-        # One operation reads and writes everything once. It adds its epsilon to the uncorrected sqrt(v) as well.
-        tf.raw_ops.ResourceApplyAdam(
-            var=variable.handle,
-            m=m.handle,
-            v=v.handle,
-            beta1_power=beta1_power,
-            beta2_power=beta2_power,
-            lr=tf.cast(learning_rate, tf.float32),
-            beta1=self.beta_1,
-            beta2=self.beta_2,
-            epsilon=self.epsilon * tf.sqrt(1 - beta2_power),
-            grad=tf.cast(gradient, tf.float32),
-        )
-
-
-def make_optimizer(
-    learning_rate: float | keras.optimizers.schedules.LearningRateSchedule,
-    precision: str,
-) -> keras.optimizers.Optimizer:
-    """Adam as the reference uses it (no weight decay), with dynamic loss scaling for float16."""
-    optimizer = Adam(learning_rate)
-    return keras.optimizers.LossScaleOptimizer(optimizer) if precision == "mixed_float16" else optimizer
+_SCALAR, _FLAG = tf.TensorSpec((), tf.float32), tf.TensorSpec((), tf.bool)
 
 
 def make_train_step(
@@ -63,6 +23,9 @@ def make_train_step(
     optimizer: keras.optimizers.Optimizer,
     loss: Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor],
     use_xla: bool,
+    targets: Callable[..., tuple[tf.Tensor, tf.Tensor]] | None = None,
+    accumulate: int = 1,
+    synchronized: bool = False,
 ) -> Callable[..., tuple[Any, Any]]:
     """Builds the function that trains on one global batch.
 
@@ -71,43 +34,86 @@ def make_train_step(
         model: images -> heatmaps.
         optimizer: of `make_optimizer`, built under `strategy` too.
         loss: (heatmaps_true, heatmaps_pred, target_weight) -> scalar, a mean over the batch.
-        use_xla: compile each replica's forward and backward pass.
+        use_xla: compile each replica's forward and backward pass, and its update.
+        targets: labels of the batch -> heatmaps_true, target_weight, on the device. None: they are the labels.
+        accumulate: parts of equal length that every replica's share of a batch is gone through in, one after
+            the other, before the update; memory is that of one.
+        synchronized: the network's BatchNorm is synchronized over replicas; cannot be compiled.
 
     Returns:
-        A tf.function (images, heatmaps, target_weight), possibly per replica, -> loss and PCK, each
-        a scalar on every replica's device; `over_replicas` of them are the mean loss over the global
-        batch and the mean of the replicas' PCK.
+        A tf.function (images, *labels), possibly per replica, -> loss and PCK, each a scalar on every
+        replica's device; `over_replicas` of them are the mean loss over the global batch and the mean
+        of the replicas' PCK.
     """
     num_replicas = strategy.num_replicas_in_sync
-    scales_loss = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
+    shares = num_replicas * accumulate
+    trained, kept = model.trainable_variables, model.non_trainable_variables
 
-    def gradients(images, targets, target_weight, loss_scale):
+    def gradients(trained_handles, kept_handles, before, loss_scale, images, *labels):
+        """Sums of this and the parts before: loss, PCK, whether gradients overflow, and the gradients."""
+        weights, statistics = (
+            [read(*pair) for pair in zip(*of, strict=True)] for of in ((trained_handles, trained), (kept_handles, kept))
+        )
+        heatmaps_true, target_weight = targets(*labels) if targets else labels
         with tf.GradientTape() as tape:
-            predictions = model(images, training=True)
-            # Gradients are summed over replicas, each of which has an equal share of the batch.
-            value = loss(targets, predictions, target_weight) / num_replicas
+            tape.watch(weights)
+            predictions, statistics = model.stateless_call(weights, statistics, images, training=True)
+            # All replicas and parts have equal shares of the batch, and are summed.
+            value = loss(heatmaps_true, predictions, target_weight) / shares
             scaled = value * loss_scale
-        grads = tape.gradient(scaled, [v.value for v in model.trainable_variables])
-        _, pck = heatmaps.pck(targets, predictions)
-        return value, pck / num_replicas, grads
+        grads = tape.gradient(scaled, weights)
+        for handle, new in zip(kept_handles, statistics, strict=True):
+            tf.raw_ops.AssignVariableOp(resource=handle, value=new)
+        _, pck = heatmaps.pck(heatmaps_true, predictions)
+        sums = [value, pck / shares, _overflow(grads) if scales_loss(optimizer) else tf.constant(0.0), *grads]
+        return [old + new for old, new in zip(before, sums, strict=True)] if before else sums
 
-    if use_xla:
-        gradients = tf.function(gradients, jit_compile=True)
-
-    def replica_step(images, targets, target_weight):
-        loss_scale = optimizer.dynamic_scale.value if scales_loss else 1.0
-        value, pck, grads = gradients(images, targets, target_weight, tf.convert_to_tensor(loss_scale, tf.float32))
-        if scales_loss and num_replicas > 1:
-            grads = _spread_overflow(grads)
-        optimizer.apply(grads, model.trainable_variables)
+    def replica_step(run, update, images, *labels):
+        before = [tf.zeros(()) for _ in range(3)] + [tf.zeros(v.shape) for v in trained] if accumulate > 1 else []
+        parts = zip(*(tf.split(array, accumulate) for array in (images, *labels)), strict=True)
+        for part in parts:
+            before = run(handles(trained), handles(kept), before, loss_scale(optimizer), *part)
+        value, pck, *summed = before
+        if num_replicas > 1:
+            summed = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, summed)
+        overflow, *grads = summed
+        update(handles(trained), *map(handles, state(optimizer)), grads, learning_rate(optimizer), overflow == 0)
         return value, pck
 
-    @tf.function
-    def train_step(images, targets, target_weight):
+    @tf.function(autograph=False)
+    def train_step(*batch):
+        run, update = gradients, make_update(optimizer)
+        if not synchronized:  # that is an all-reduce, and must know on which replica it is
+            sums = [_SCALAR] * 3 + [tf.TensorSpec(v.shape) for v in trained]
+            before = sums if accumulate > 1 else []
+            parts = [_part(strategy, array, accumulate) for array in batch]
+            run = _traced(run, use_xla, _handles(trained), _handles(kept), before, _SCALAR, *parts)
+            of_optimizer = map(_handles, state(optimizer))
+            update = _traced(update, use_xla, _handles(trained), *of_optimizer, sums[3:], _SCALAR, _FLAG)
         # Not reduced: that would copy them to the host, and the host would wait for every step.
-        return strategy.run(replica_step, args=(images, targets, target_weight))
+        return strategy.run(replica_step, args=(run, update, *batch))
 
     return train_step
+
+
+def _traced(function, use_xla, *specs):
+    """The function traced, for all replicas: called on one, a tf.function would be traced for it alone."""
+    return tf.function(function, jit_compile=use_xla, autograph=False).get_concrete_function(*specs)
+
+
+def _handles(variables):
+    return [tf.TensorSpec((), tf.resource)] * len(variables)
+
+
+def _part(strategy, array, count):
+    """The tf.TensorSpec of one of `count` parts of a replica's share."""
+    share = strategy.experimental_local_results(array)[0]
+    return tf.TensorSpec((share.shape[0] // count, *share.shape[1:]), share.dtype)
+
+
+def _overflow(grads):
+    """1 where a gradient is not finite, else 0."""
+    return tf.where(tf.reduce_all([tf.reduce_all(tf.math.is_finite(grad)) for grad in grads]), 0.0, 1.0)
 
 
 def over_replicas(strategy: tf.distribute.Strategy, value: Any) -> float:
@@ -115,35 +121,22 @@ def over_replicas(strategy: tf.distribute.Strategy, value: Any) -> float:
     return sum(float(share) for share in strategy.experimental_local_results(value))
 
 
-def _spread_overflow(grads):
-    """Makes gradients NaN on every replica where any replica's overflowed.
-
-    LossScaleOptimizer decides whether to skip a step by the first replica's gradients, before they
-    are summed.
-    """
-    finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(grad)) for grad in grads])
-    overflows = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, tf.where(finite, 0.0, 1.0))
-    return [tf.where(overflows > 0, float("nan"), grad) for grad in grads]
-
-
-def average_statistics(strategy: tf.distribute.Strategy, model: keras.Model) -> None:
-    """Sets BatchNorm's moving statistics on every replica to their mean over replicas.
+def make_average_statistics(strategy: tf.distribute.Strategy, model: keras.Model) -> Callable[[], None]:
+    """Builds the function that sets BatchNorm's moving statistics on every replica to their mean over replicas.
 
     Each replica gathers its own; what is evaluated and saved must not depend on which one is read.
     """
-    if strategy.num_replicas_in_sync == 1:
-        return
 
-    @tf.function
+    def replica():
+        variables = [v.value for v in model.non_trainable_variables]
+        means = tf.distribute.get_replica_context().all_reduce(
+            tf.distribute.ReduceOp.MEAN, [tf.identity(v) for v in variables]
+        )
+        for variable, mean in zip(variables, means, strict=True):
+            variable.assign(mean)
+
     def average():
-        def replica():
-            variables = [v.value for v in model.non_trainable_variables]
-            means = tf.distribute.get_replica_context().all_reduce(
-                tf.distribute.ReduceOp.MEAN, [tf.identity(v) for v in variables]
-            )
-            for variable, mean in zip(variables, means, strict=True):
-                variable.assign(mean)
+        if strategy.num_replicas_in_sync > 1:
+            strategy.run(replica)
 
-        strategy.run(replica)
-
-    average()
+    return tf.function(average, autograph=False)

@@ -1,0 +1,121 @@
+"""Adam, with the updates of all variables in one function, which XLA can compile.
+
+Keras's optimizers apply themselves across replicas, outside of what is compiled: some nine operations, each a kernel of
+its own on a GPU, for every variable. Here Keras holds the state, and `make_update` changes that of one replica.
+"""
+
+from collections.abc import Callable, Sequence
+
+import keras
+import tensorflow as tf
+
+
+def make_optimizer(
+    learning_rate: float | keras.optimizers.schedules.LearningRateSchedule,
+    precision: str,
+    epsilon: float = 1e-8,
+) -> keras.optimizers.Optimizer:
+    """The state of Adam as the reference uses it (no weight decay), with dynamic loss scaling for float16.
+
+    For `make_train_step`. Its own `apply` does something else: it adds epsilon to the uncorrected sqrt(v).
+    """
+    optimizer = keras.optimizers.Adam(learning_rate, epsilon=epsilon)
+    return keras.optimizers.LossScaleOptimizer(optimizer) if precision == "mixed_float16" else optimizer
+
+
+def learning_rate(optimizer: keras.optimizers.Optimizer) -> tf.Tensor:
+    """Of the next step, float32."""
+    return tf.cast(_adam(optimizer).learning_rate, tf.float32)
+
+
+def loss_scale(optimizer: keras.optimizers.Optimizer) -> tf.Tensor:
+    """What the loss is multiplied by before its gradients are taken, float32."""
+    return tf.convert_to_tensor(optimizer.dynamic_scale.value if scales_loss(optimizer) else 1.0, tf.float32)
+
+
+def scales_loss(optimizer: keras.optimizers.Optimizer) -> bool:
+    """Whether the gradients that it takes are those of a scaled loss."""
+    return isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
+
+
+def handles(variables: Sequence[keras.Variable]) -> list[tf.Tensor]:
+    """Of Keras's variables, on the replica that this is called on."""
+    return [variable.value.handle for variable in variables]
+
+
+def read(handle: tf.Tensor, variable: keras.Variable) -> tf.Tensor:
+    """The value behind a handle of this variable, on whichever replica."""
+    value = tf.raw_ops.ReadVariableOp(resource=handle, dtype=variable.dtype)
+    return tf.ensure_shape(value, variable.shape)
+
+
+def state(optimizer: keras.optimizers.Optimizer) -> list[list[keras.Variable]]:
+    """What `make_update` changes: first and second moments, and the counters."""
+    adam = _adam(optimizer)
+    scaling = [optimizer.dynamic_scale, optimizer.step_counter] if scales_loss(optimizer) else []
+    return [adam._momentums, adam._velocities, [adam.iterations, *scaling]]
+
+
+def make_update(optimizer: keras.optimizers.Optimizer) -> Callable[..., None]:
+    """The function that applies gradients to the variables of one replica.
+
+    Adam of Kingma and Ba 2015, algorithm 1, with epsilon outside the bias correction, lr m^ / (sqrt(v^) + epsilon), as
+    in PyTorch. Keras adds epsilon to the uncorrected sqrt(v), which makes it 32 times as large in the first step; many
+    gradients of a freshly initialised HRNet are below that.
+
+    Args:
+        optimizer: of `make_optimizer`, built.
+
+    Returns:
+        (variables, first, second, counters, gradients, learning_rate, finite) -> None: the handles of the variables
+        and of `state`, the gradients of the scaled loss, summed over replicas, and whether all of them are finite, a
+        boolean scalar. Where they are not, nothing but the loss scale changes.
+    """
+    adam = _adam(optimizer)
+    counted = state(optimizer)[2]
+
+    def update(variables, first, second, counters, gradients, learning_rate, finite):
+        iterations, *scaling = (read(*pair) for pair in zip(counters, counted, strict=True))
+        step = tf.cast(iterations + 1, tf.float32)
+        beta1, beta2 = tf.constant(adam.beta_1), tf.constant(adam.beta_2)
+        beta1_power, beta2_power = beta1**step, beta2**step
+        epsilon = adam.epsilon * tf.sqrt(1 - beta2_power)
+        if scaling:
+            # With these, and gradients of 0, an update changes nothing.
+            beta1, beta2 = tf.where(finite, beta1, 1.0), tf.where(finite, beta2, 1.0)
+            learning_rate = tf.where(finite, learning_rate, 0.0)
+            gradients = [tf.where(finite, gradient / scaling[0], 0.0) for gradient in gradients]
+        for variable, m, v, gradient in zip(variables, first, second, gradients, strict=True):
+            # One operation reads and writes everything once. It adds its epsilon to the uncorrected sqrt(v) as well.
+            tf.raw_ops.ResourceApplyAdam(
+                var=variable,
+                m=m,
+                v=v,
+                beta1_power=beta1_power,
+                beta2_power=beta2_power,
+                lr=learning_rate,
+                beta1=beta1,
+                beta2=beta2,
+                epsilon=epsilon,
+                grad=gradient,
+            )
+        tf.raw_ops.AssignVariableOp(resource=counters[0], value=iterations + tf.cast(finite, iterations.dtype))
+        if scaling:
+            new = _rescaled(*scaling, finite, optimizer.dynamic_growth_steps)
+            for handle, value in zip(counters[1:], new, strict=True):
+                tf.raw_ops.AssignVariableOp(resource=handle, value=value)
+
+    return update
+
+
+def _rescaled(scale, good_steps, finite, growth_steps):
+    """The loss scale and the number of finite steps since it changed: as Keras has them after a step."""
+    grows = finite & (good_steps + 1 >= growth_steps)
+    return (
+        tf.where(grows, scale * 2, tf.where(finite, scale, scale / 2)),
+        tf.where(finite & ~grows, good_steps + 1, 0),
+    )
+
+
+def _adam(optimizer):
+    return getattr(optimizer, "inner_optimizer", optimizer)
