@@ -299,6 +299,34 @@ def test_loads_as_tensorflow_serving_does(small, image, tmp_path):
     assert "Unknown image file format" in refused.stdout
 
 
+@pytest.mark.parametrize("device", ["CPU", "GPU"])
+def test_boxes_are_filled_up_on_gpus_to_numbers_that_are_powers_of_two(device, monkeypatch):
+    """A GPU is not here: the CPU stands for a device that prepares for every number."""
+    monkeypatch.setattr(pose_graph, "PREPARING_DEVICES", (device,))
+    filled_up = tf.function(pose_graph.filled_up, input_signature=[tf.TensorSpec((None, 4))])
+    expected = {0: 0, 1: 1, 2: 2, 3: 4, 5: 8, 8: 8, 9: 16, 33: 64, 64: 64, 65: 128, 130: 192, 1000: 1024}
+    for count, padded in expected.items():
+        boxes = tf.random.stateless_uniform((count, 4), (0, 0))
+        found = filled_up(boxes)
+        np.testing.assert_array_equal(found[:count], boxes)
+        assert len(found) == (padded if device == "CPU" else count)
+
+
+def test_filled_up_boxes_are_not_answered_and_change_nothing(model, image, tmp_path, monkeypatch):
+    found = {}
+    for device in ("GPU", "CPU"):
+        monkeypatch.setattr(pose_graph, "PREPARING_DEVICES", (device,))
+        export_saved_model(model, tmp_path / device, card("dark"), flip_test=True)
+        pose = signature(tmp_path / device, "pose")
+        for count in (0, 1, 3, 4):
+            found[device, count] = pose(image=tf.constant(encoded(image)), boxes=tf.constant(BOXES[:count]))
+    for count in (0, 1, 3, 4):
+        for name in ("keypoints", "scores"):
+            filled_up, plain = (found[device, count][name] for device in ("CPU", "GPU"))
+            assert len(filled_up) == count
+            np.testing.assert_allclose(filled_up, plain, rtol=1e-5)
+
+
 def test_model_card_lies_in_the_folder(small):
     assert read_card(small[1] / "folded" / "1") == card()
 
@@ -309,11 +337,12 @@ def test_warmup_requests_are_the_servers_messages(small):
     records = tf.data.TFRecordDataset(str(path / "assets.extra" / "tf_serving_warmup_requests"))
     signatures = tf.saved_model.load(str(path)).signatures
     requests = [logs.PredictionLog.FromString(record.numpy()).predict_log.request for record in records]
-    assert {request.model_spec.signature_name for request in requests} == set(signatures)
+    counts = {name: [] for name in signatures}
     for request in requests:
         inputs = {name: tf.constant(tf.make_ndarray(tensor)) for name, tensor in request.inputs.items()}
         (count,) = {len(value) for value in signatures[request.model_spec.signature_name](**inputs).values()}
-        assert count == 1
+        counts[request.model_spec.signature_name].append(count)
+    assert counts == {"serving_default": [1], "heatmaps": [1], "pose": [1, 2, 4, 8, 16]}
 
 
 @pytest.mark.parametrize(("value", "data"), [(0, b"\0"), (127, b"\x7f"), (128, b"\x80\x01"), (300, b"\xac\x02")])

@@ -1,6 +1,7 @@
 """The client example and the SavedModel over real connections, with TensorFlow Serving's own messages."""
 
 import pathlib
+import re
 import runpy
 import sys
 from concurrent import futures
@@ -95,14 +96,22 @@ def test_client_names_what_is_no_image(content, client, tmp_path):
         client["upright_image"](tmp_path / "file")
 
 
-def test_client_prints(path, pixels, client, tmp_path, monkeypatch, capsys):
+def test_client_prints_scores_and_keypoints(path, pixels, client, tmp_path, monkeypatch, capsys):
     (tmp_path / "image.jpg").write_bytes(jpeg(pixels))
+    boxes = [[20, 10, 60, 90], [30, 30, 50, 50.5]]
     with model_server.serve_rest(path, "pose") as server:
-        boxes = ["20,10,60,90", "30,30,50,50"]
-        monkeypatch.setattr(sys, "argv", ["client", str(tmp_path / "image.jpg"), *boxes, f"--rest={server}"])
+        arguments = [",".join(map(str, box)) for box in boxes]
+        monkeypatch.setattr(sys, "argv", ["client", str(tmp_path / "image.jpg"), *arguments, f"--rest={server}"])
         client["main"]()
     lines = capsys.readouterr().out.splitlines()
-    assert [line.startswith("person, score") for line in lines] == [True, False, False] * 2
+    keypoints, scores = pose(path, jpeg(pixels), boxes)
+    assert len(np.unique(keypoints.reshape(4, 3).round(2), axis=0)) == 4  # none could stand for another
+    assert [re.fullmatch(r"person, score (\d\.\d{3}):", line)[1] for line in lines[::3]] == [f"{s:.3f}" for s in scores]
+    for person, points in enumerate(keypoints):
+        printed = [list(map(float, line.split())) for line in lines[3 * person + 1 : 3 * person + 3]]
+        np.testing.assert_allclose(printed, points, atol=0.00501)
+        np.testing.assert_allclose(np.array(printed)[:, 2], points[:, 2], atol=0.000501)
+    assert len(lines) == 6
 
 
 @pytest.mark.slow

@@ -11,6 +11,11 @@ import tensorflow as tf
 from hrnet_tf.files import MAX_COORDINATE
 from hrnet_tf.geometry import BOX_PADDING
 
+# Devices that prepare for every number of boxes anew, and the numbers that are enough for them: these powers of two,
+# and multiples of the last. Others would compute the more for nothing.
+PREPARING_DEVICES = ("GPU",)
+BOX_COUNTS = (1, 2, 4, 8, 16, 32, 64)
+
 # Keypoints at or below it do not count in a person's score: `hrnet_tf.evaluation.rescore`'s threshold.
 SCORE_THRESHOLD = 0.2
 
@@ -34,6 +39,19 @@ def check_boxes(boxes: tf.Tensor) -> tf.Tensor:
     rule = f"boxes must be (x, y, width, height), numbers up to {MAX_COORDINATE:g}, no size negative, not both 0"
     with tf.control_dependencies([tf.debugging.Assert(usable, [rule])]):
         return tf.identity(boxes)
+
+
+def filled_up(boxes: tf.Tensor) -> tf.Tensor:
+    """`boxes` [N,4] with as many others behind them as make theirs one of few numbers where the graph runs on a GPU.
+
+    Which device that is is known when it runs: a file serves on either.
+    """
+    count = tf.shape(boxes)[0]
+    smaller = tf.reduce_sum(tf.cast(tf.constant(BOX_COUNTS[:-1]) < count, tf.int32))
+    unit = tf.gather(tf.constant(BOX_COUNTS), smaller)
+    missing = -count % unit
+    device = tf.raw_ops.DeviceIndex(device_names=PREPARING_DEVICES)  # their number where it is another
+    return tf.pad(boxes, [[0, tf.where(device < len(PREPARING_DEVICES), missing, 0)], [0, 0]], constant_values=1.0)
 
 
 def crop_frames(boxes: tf.Tensor, aspect_ratio: float) -> tuple[tf.Tensor, tf.Tensor]:

@@ -22,6 +22,7 @@ from hrnet_tf.models.sums import may_fuse_sums, subtract_convolutions
 if TYPE_CHECKING:
     import keras
 
+_WARM_BOX_COUNTS = pose_graph.BOX_COUNTS[:5]
 CONTENTS = {"saved_model.pb", "fingerprint.pb", "variables", "assets", warmup.FOLDER, CARD_NAME}
 
 
@@ -141,25 +142,27 @@ def _signatures(model, card, flip_test):
     def pose(image, boxes):
         pixels = pose_graph.decode_image(image)
         height, width = card.input_size
-        frames = pose_graph.crop_frames(pose_graph.check_boxes(boxes), width / height)
+        filled_up = pose_graph.filled_up(pose_graph.check_boxes(boxes))
+        frames = pose_graph.crop_frames(filled_up, width / height)
         to_crop = pose_graph.frame_matrix(*frames, card.input_size, codec.align_corners)
         located = locate(pose_graph.cut_crops(pixels, *to_crop, card.input_size))
         scale, offset = pose_graph.frame_matrix(*frames, model.output_shape[1:3], codec.align_corners)
         points = (tf.cast(located[..., :2], tf.float64) - offset[:, None]) / scale[:, None]
         scores = located[..., 2]
         found = tf.concat([tf.cast(points, tf.float32), scores[..., None]], axis=-1)
-        return {"keypoints": found, "scores": pose_graph.person_scores(scores)}
+        count = tf.shape(boxes)[0]
+        return {"keypoints": found[:count], "scores": pose_graph.person_scores(scores)[:count]}
 
     return {"serving_default": keypoints, "heatmaps": heatmaps, "pose": pose}
 
 
 def _warmup_requests(input_size):
-    """A request for each signature: its name and its inputs."""
+    """Requests for each signature, of `pose` with several numbers of boxes: its name and its inputs."""
     black = tf.make_tensor_proto(0, tf.uint8, (1, *input_size, 3))  # a single number in the file
     jpeg = tf.io.encode_jpeg(np.zeros((*input_size, 3), np.uint8)).numpy()
     box = np.array([[0, 0, input_size[1], input_size[0]]], np.float32)
     return [
         ("serving_default", {"images": black}),
         ("heatmaps", {"images": black}),
-        ("pose", {"image": jpeg, "boxes": box}),
+        *(("pose", {"image": jpeg, "boxes": np.repeat(box, count, axis=0)}) for count in _WARM_BOX_COUNTS),
     ]
