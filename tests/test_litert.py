@@ -11,11 +11,16 @@ import tensorflow as tf
 import tool_runs
 from test_onnx import SIZE, SKELETON, blurred_crops, example_image, expected_keypoints, lively, run_example, tiny_model
 
+from hrnet_tf.data import coco
 from hrnet_tf.errors import InputError
 from hrnet_tf.export.litert import export_litert
+from hrnet_tf.export.onnx import export_onnx
 from hrnet_tf.model_card import ModelCard, write_card
 from hrnet_tf.models.build import build_model
+from hrnet_tf.prediction.keypoints import make_predict_function, predict_people
+from hrnet_tf.prediction.network import load_network
 from hrnet_tf.prediction.runners import heatmap_runner
+from hrnet_tf.skeletons import COCO
 
 PRECISIONS = ("float32", "float16", "int8")
 
@@ -43,6 +48,22 @@ def exported(model, tmp_path_factory):
         )
         for precision in PRECISIONS
     }
+
+
+def test_exports_are_evaluated_with_xla_as_without(tmp_path, dataset):
+    """What is no graph is called outside of one, and the decoding compiled."""
+    model = lively(tiny_model(num_keypoints=COCO.num_keypoints))
+    export_onnx(model, tmp_path / "a.onnx")
+    export_litert(model, tmp_path / "a.tflite")
+    people, strategy = coco.load_split(dataset, "tiny"), tf.distribute.get_strategy()
+    found = {}
+    for path in (tmp_path / "a.onnx", tmp_path / "a.tflite"):
+        network, _ = load_network(path)
+        for use_xla in (False, True):
+            predict = make_predict_function(strategy, network.heatmaps, COCO.flip_pairs, use_xla, "dark")
+            found[path, use_xla], _ = predict_people(predict, people, SIZE, 3, strategy, codec="dark")
+        np.testing.assert_allclose(found[path, True], found[path, False], atol=1e-2)
+        assert np.ptp(found[path, True][..., 2]) > 0.1
 
 
 @pytest.mark.parametrize(("precision", "tolerance"), [("float32", 1e-4), ("float16", 1e-2), ("int8", 0.5)])

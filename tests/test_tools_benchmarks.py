@@ -1,6 +1,7 @@
 """Training and evaluation on MPII, and evaluation on COCO's splits, as users start them."""
 
 import json
+import re
 
 import cv2
 import keras
@@ -110,6 +111,21 @@ def test_a_test_split_gives_a_results_file_and_no_figures(coco, tmp_path):
     people = json.loads(results.read_text())
     assert sorted(person["image_id"] for person in people) == [1, 1, 2]
     assert all(len(person["keypoints"]) == 51 and person["category_id"] == 1 for person in people)
+
+
+@pytest.mark.slow
+def test_every_export_is_evaluated_with_xla(coco, tmp_path):
+    data = {"data_dir": coco, "val_split": "val2017", "xla": "on"}
+    flags = {"model": coco / "model.keras", "out_dir": tmp_path, "formats": "onnx,litert", "evaluate": "true"}
+    result = run("export", **data, **flags)
+    assert result.returncode == 0, result.stderr
+    assert re.findall(r"^model\S*", result.stdout, re.MULTILINE) == [
+        *("model.onnx", "model_float32.tflite", "model_float16.tflite")
+    ]
+    for name in ("model.onnx", "model_float32.tflite"):
+        result = run("evaluate", **data, model=tmp_path / name)
+        assert result.returncode == 0, result.stderr
+        assert "4 people in annotated boxes" in result.stdout and "AP " in result.stdout
 
 
 @pytest.mark.slow
