@@ -15,8 +15,8 @@ from hrnet_tf.data.records import read_image
 from hrnet_tf.export.litert import export_litert
 from hrnet_tf.export.onnx import export_onnx
 from hrnet_tf.export.saved_model import export_saved_model
+from hrnet_tf.inputs import load_image
 from hrnet_tf.model_card import ModelCard, write_card
-from hrnet_tf.prediction.inputs import load_image
 from hrnet_tf.prediction.keypoints import make_predict_function, predict_people
 from hrnet_tf.prediction.network import for_inference, network_of
 from hrnet_tf.skeletons import COCO, Skeleton

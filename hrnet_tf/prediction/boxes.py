@@ -16,7 +16,7 @@ from hrnet_tf.data.formats import COCO_FORMAT, Format
 from hrnet_tf.data.omissions import Omission, whole_number
 from hrnet_tf.errors import InputError, listed
 from hrnet_tf.files import PathLike, read_json
-from hrnet_tf.prediction.inputs import checked_boxes
+from hrnet_tf.inputs import checked_boxes
 from hrnet_tf.skeletons import Skeleton
 
 # File name and number of a picture -> boxes and scores.

@@ -21,8 +21,8 @@ from hrnet_tf.data.layouts import ImageFolder
 from hrnet_tf.errors import InputError
 from hrnet_tf.evaluation import rescore
 from hrnet_tf.files import PathLike, replacing
+from hrnet_tf.inputs import load_image
 from hrnet_tf.prediction.boxes import BoxSource
-from hrnet_tf.prediction.inputs import load_image
 from hrnet_tf.prediction.predictor import PosePredictor
 from hrnet_tf.prediction.results import Picture, ResultForm, results_writer
 from hrnet_tf.prediction.video import open_video, video_writer

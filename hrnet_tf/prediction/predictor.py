@@ -23,9 +23,9 @@ from hrnet_tf.devices import has_gpu, use_xla, without_tensor_float_32
 from hrnet_tf.errors import InputError
 from hrnet_tf.files import PathLike
 from hrnet_tf.heatmaps import REFINEMENTS
+from hrnet_tf.inputs import checked_boxes, load_image
 from hrnet_tf.model_card import ModelCard, read_card
 from hrnet_tf.models.sums import may_fuse_sums
-from hrnet_tf.prediction.inputs import checked_boxes, load_image
 from hrnet_tf.prediction.keypoints import make_predict_function, to_image
 from hrnet_tf.prediction.network import Network, for_inference, load_network, network_of
 from hrnet_tf.prediction.runners import Runner
@@ -140,7 +140,7 @@ class PosePredictor:
         """Keypoints of the people of one image.
 
         Args:
-            image: an array, or a path: see `prediction.inputs.load_image`.
+            image: an array, or a path: see `hrnet_tf.inputs.load_image`.
             boxes_xywh: [N,4] (x, y, width, height) in pixels of the image, of which parts may lie
                 beyond its border. None is the whole image as one box.
 

@@ -9,7 +9,6 @@ import threading
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
@@ -17,9 +16,8 @@ import tensorflow as tf
 
 from hrnet_tf.errors import InputError
 from hrnet_tf.files import PathLike, reason
+from hrnet_tf.onnx_sessions import open_session
 from hrnet_tf.stderr import without_notes
-
-_CUDA = "CUDAExecutionProvider"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,13 +100,7 @@ def _saved_model_runner(path):
 
 def _onnx_runner(path, on_gpu):
     """The function of an ONNX file of either layout, and the shapes of its input and output in NHWC."""
-    import onnxruntime  # for files of its own alone
-
-    providers: list[Any] = ["CPUExecutionProvider"]
-    if on_gpu and _CUDA in onnxruntime.get_available_providers():
-        tf32 = tf.config.experimental.tensor_float_32_execution_enabled()
-        providers.insert(0, (_CUDA, {"use_tf32": str(int(tf32))}))
-    session = onnxruntime.InferenceSession(path, providers=providers)
+    session = open_session(path, on_gpu, tf.config.experimental.tensor_float_32_execution_enabled())
     inputs, outputs = session.get_inputs(), session.get_outputs()
     if len(inputs) != 1 or len(outputs) != 1:
         raise InputError(f"it must have one input and one output. Received: {len(inputs)} and {len(outputs)}")

@@ -1,4 +1,4 @@
-"""What `PosePredictor` is given: images and boxes of all kinds.
+"""What predictors and detectors are given: images and boxes of all kinds.
 
 Shape legend: H and W image, N people.
 """
