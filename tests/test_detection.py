@@ -1,11 +1,13 @@
 """Detectors of all families: where their boxes are in the image, what is a person, and what is refused."""
 
+import hashlib
 import json
 import os
 import pathlib
 import zipfile
 
 import detectors
+import file_server
 import numpy as np
 import pytest
 
@@ -209,6 +211,25 @@ def test_no_detector_at_all(tmp_path):
         InputError, match=r"must have one \.onnx file in it. There are: 20230928/end2end.onnx, other.onnx"
     ):
         PersonDetector(archive)
+
+
+def test_a_detector_by_name(tmp_path, monkeypatch):
+    path = detectors.constant_file(tmp_path / "d.onnx", dets(BOXES, SCORES, [0, 0]), is_dynamic=True)
+    rows = ["name\tnetwork\tinput_size\tkeypoint_set\tsha256\turls"]
+    with file_server.running() as server:
+        server.files["/d.onnx"] = file_server.Served(path.read_bytes())
+        for name, sha256 in (("known", hashlib.sha256(path.read_bytes()).hexdigest()), ("unknown", "")):
+            rows.append(f"{name}\tdetector\t96x160\t\t{sha256}\t{server.url}/d.onnx")
+        (tmp_path / "list.tsv").write_text("\n".join(rows))
+        monkeypatch.setenv("HRNET_TF_PRETRAINED", str(tmp_path / "list.tsv"))
+        monkeypatch.setenv("HRNET_TF_HOME", str(tmp_path / "cache"))
+        detector = PersonDetector("known")
+        assert detector.input_size == SIZE  # the list's: the file does not say
+        np.testing.assert_allclose(detector(np.zeros((*SIZE, 3), np.uint8))[0], BOXES[::-1], atol=1e-3)
+        with pytest.raises(InputError, match=r"unknown has no known SHA-256.*allow_unverified=True"):
+            PersonDetector("unknown")
+        assert PersonDetector("unknown", allow_unverified=True).dialect == detector.dialect
+    assert PersonDetector("known").dialect == detector.dialect  # without the server
 
 
 @pytest.mark.skipif(not REAL, reason="HRNET_TF_DETECTOR names no detector, such as yolox_nano.onnx")

@@ -14,7 +14,9 @@ from hrnet_tf.models.build import build_model
 from hrnet_tf.models.variants import MODEL_NAMES
 from hrnet_tf.pretrained import table
 
-NAMES = pretrained.names()
+ALL = pretrained.names()
+DETECTORS = tuple(name for name in ALL if pretrained.find(name).is_detector)
+NAMES = tuple(name for name in ALL if name not in DETECTORS)
 # What these hosts write into file names is how the SHA-256 of the file begins.
 HASH_IN_NAME = re.compile(r"[-_]([0-9a-f]{8})(?:[-_]\d{8})?\.pth")
 HOSTS_WITH_HASHES = ("download.openmmlab.com", "github.com", "download.pytorch.org")
@@ -46,9 +48,30 @@ def test_row(name):
 
 
 def test_no_file_is_there_twice():
-    urls = [url for name in NAMES for url in pretrained.find(name).urls]
+    urls = [url for name in ALL for url in pretrained.find(name).urls]
     hashes = [pretrained.find(name).sha256 for name in NAMES]
     assert len(set(urls)) == len(urls) and len(set(hashes)) == len(hashes) == len(NAMES) == 212
+
+
+@pytest.mark.parametrize("name", DETECTORS)
+def test_row_of_a_detector(name):
+    entry = pretrained.find(name)
+    assert entry.licence and entry.source and re.match(r"[^:|]+, [^:|]+: AP 0\.\d+", entry.metrics)
+    file = entry.urls[0].rpartition("/")[2]
+    # Of the archives the file name has the hash of what they were made of, not theirs.
+    assert (file == f"{name}.onnx" and len(entry.sha256) == 64) or (file.endswith(".zip") and not entry.sha256)
+    for other in (pretrained.model_file, pretrained.weights_file, pretrained.card, pretrained.load_pretrained):
+        with pytest.raises(InputError, match=f"is a detector, .* --detector={name}"):
+            other(name)
+
+
+def test_networks_are_no_detectors():
+    with pytest.raises(
+        InputError, match=r"is no detector, but predicts keypoints\. Detectors are yolox_nano, yolox_tiny,"
+    ):
+        pretrained.detector_file("hrnet_w32_coco_256x192")
+    with pytest.raises(InputError, match=r"no file or folder yolox_xs, and no network is called 'yolox_xs'.*yolox_x"):
+        pretrained.detector_file("yolox_xs")
 
 
 # Keypoints that MMPose's files have, counted in its configurations.
@@ -87,7 +110,7 @@ def test_an_unknown_name_has_three_near_ones():
     with pytest.raises(InputError) as error:
         pretrained.find("hrnet_w23_coco_256x192")
     nearest = re.search("nearest are (.*); `hrnet-tf models`", str(error.value))[1].split(", ")
-    assert len(nearest) == 3 and "hrnet_w32_coco_256x192" in nearest and set(nearest) <= set(NAMES)
+    assert len(nearest) == 3 and "hrnet_w32_coco_256x192" in nearest and set(nearest) <= set(ALL)
 
 
 HEADER = "name\tnetwork\tinput_size\tkeypoint_set\tsha256\turls"
@@ -103,13 +126,13 @@ def test_a_list_of_ones_own_adds_and_replaces_rows(tmp_path, monkeypatch):
     ]
     (tmp_path / "list.tsv").write_text("\r\n".join(rows) + "\n", encoding="utf-8-sig")
     monkeypatch.setenv("HRNET_TF_PRETRAINED", str(tmp_path / "list.tsv"))
-    assert set(pretrained.names()) - set(NAMES) == {"mine"}
+    assert set(pretrained.names()) - set(ALL) == {"mine"}
     entry = pretrained.find("hrnet_w32_coco_256x192")
     assert entry.urls == ("https://a/x.pth", "http://b/y.pth") and entry.sha256 == "abcdef12"
     assert entry.input_size == (128, 96) and entry.codec == "msra" and not entry.licence
     assert pretrained.card("hrnet_w32_coco_256x192").skeleton == skeletons.MPII
     monkeypatch.delenv("HRNET_TF_PRETRAINED")
-    assert pretrained.names() == NAMES
+    assert pretrained.names() == ALL
 
 
 def test_a_list_at_an_address(monkeypatch):
@@ -138,6 +161,7 @@ BAD = [
     ("input_size", "256", "input_size: must be height x width in multiples of 32"),
     ("input_size", "250x190", "input_size: must be"),
     ("keypoint_set", "cocoa", r"keypoint_set: must be .* nearest being coco, "),
+    ("network", "detector", "keypoint_set: must be empty for a detector. Received: 'coco'"),
     ("sha256", "xyz", "sha256: must be 8 to 64 hexadecimal digits"),
     ("sha256", "0123abc", "sha256: must be"),
     ("urls", "", "urls: must be addresses"),

@@ -253,7 +253,7 @@ def models() -> None:
 def download() -> None:
     """Downloads published networks, for machines that are going to be without a network.
 
-        hrnet-tf download hrnet_w32_coco_256x192_udp hrnet_w32_imagenet
+        hrnet-tf download hrnet_w32_coco_256x192_udp yolox_s
 
     They are checked, converted and kept in the folder HRNET_TF_HOME, by default that of the platform's caches; another
     machine may be given a copy of that. HRNET_TF_MIRROR=http://host/folder is tried before the hosts of the list.

@@ -12,7 +12,10 @@ def main(*names: str) -> None:
     if not names:
         raise InputError("names of networks must be given: hrnet-tf download NAME ...; `hrnet-tf models` lists them")
     for name in dict.fromkeys(names):
-        if name in pretrained.names() and pretrained.find(name).is_classifier:
+        entry = pretrained.find(name) if name in pretrained.names() else None
+        if entry and entry.is_detector:
+            path, _ = pretrained.detector_file(name, FLAGS.allow_unverified)
+        elif entry and entry.is_classifier:
             path = pretrained.weights_file(name, FLAGS.allow_unverified)
         else:
             path = pretrained.model_file(name, FLAGS.allow_unverified)

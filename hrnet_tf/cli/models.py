@@ -22,7 +22,8 @@ def main(pattern: str = "*", *others: str) -> None:
         short = f"{figures.partition(', ')[0]} ({published[0]}, {boxes})" if figures else ""
         path = place(entry)
         is_there = path.is_file() or path.with_suffix(".keras").is_file()
-        keypoints = "none (classifier)" if entry.is_classifier else entry.keypoint_set
+        kind = "classifier" if entry.is_classifier else "detector" if entry.is_detector else ""
+        keypoints = f"none ({kind})" if kind else entry.keypoint_set
         rows.append((entry.name, f"{height}x{width}", keypoints, short, entry.licence, "yes" if is_there else "no"))
     widths = [max(len(row[column]) for row in rows) for column in range(len(_COLUMNS))]
     for row in rows:

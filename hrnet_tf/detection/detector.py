@@ -17,6 +17,7 @@ from hrnet_tf.errors import InputError, listed
 from hrnet_tf.files import PathLike, reason
 from hrnet_tf.inputs import load_image
 from hrnet_tf.onnx_sessions import open_session
+from hrnet_tf.pretrained.local import detector_file
 
 # People in an image at most; candidates that duplicates are looked for among.
 MAX_PEOPLE, _MAX_CANDIDATES = 300, 5000
@@ -28,7 +29,7 @@ _TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 class PersonDetector:
     """Finds people in images with a detector that was trained on COCO or on people alone, in ONNX Runtime.
 
-        detector = PersonDetector("yolox_s.onnx")
+        detector = PersonDetector("yolox_s")
         boxes, scores = detector("photo.jpg")
 
     It may be called from several threads at once.
@@ -45,19 +46,22 @@ class PersonDetector:
         score_threshold: float = 0.3,
         nms_threshold: float = 0.5,
         input_size: tuple[int, int] | None = None,
+        allow_unverified: bool = False,
     ):
         """Loads the detector.
 
         Args:
-            name_or_file: an `.onnx` file, or a `.zip` file with one in it as MMPose publishes them: of YOLOX, of
-                RT-DETR or D-FINE, or of YOLOv8 and what came after it.
+            name_or_file: a detector of `hrnet_tf.pretrained.names()`, which is downloaded where it is not there yet;
+                an `.onnx` file, or a `.zip` file with one in it as MMPose publishes them: of YOLOX, of RT-DETR or
+                D-FINE, or of YOLOv8 and what came after it; or an address, as of `pretrained.model_file`.
             score_threshold: boxes that score less are left out.
             nms_threshold: of two boxes whose intersection is more than this part of their union the better one is
                 kept; of detectors that give several boxes of one person.
-            input_size: (h, w) for a file that takes any; 640x640 by default.
+            input_size: (h, w) for a file that takes any; 640x640 by default, and of a name its own.
+            allow_unverified: whether to download a file whose hash nobody knows.
 
         Raises:
-            InputError: the file cannot be loaded, or is of no detector that is known.
+            InputError: there is no such detector, or it cannot be downloaded or loaded, or is none that is known.
             ValueError: a threshold is not from 0 to 1.
         """
         for name, value in (("score_threshold", score_threshold), ("nms_threshold", nms_threshold)):
@@ -65,13 +69,16 @@ class PersonDetector:
                 raise ValueError(f"`{name}` must be from 0 to 1. Received: {value}")
         self.score_threshold, self._nms_threshold = score_threshold, nms_threshold
         self._source = f"detector {name_or_file}"
+        path, size_of_name = detector_file(name_or_file, allow_unverified)
         try:
-            self._session = open_session(_content(Path(name_or_file)), on_gpu=True)
+            self._session = open_session(_content(path), on_gpu=True)
         except Exception as error:  # ONNX Runtime raises many types on a damaged file
             why = f": {reason(error)}" if not isinstance(error, InputError) else f": {error}"
             raise InputError(f"{self._source} cannot be loaded{why}") from error
         try:
-            self._image, self._type, self.input_size = _image_input(self._session.get_inputs(), input_size)
+            self._image, self._type, self.input_size = _image_input(
+                self._session.get_inputs(), input_size or size_of_name or _DEFAULT_SIZE
+            )
             self._inputs = [node.name for node in self._session.get_inputs()]
             self.dialect = recognised(self._inputs, self._output_shapes(), self.input_size)
             self._person = _person_class(self._session.get_modelmeta().custom_metadata_map)
@@ -149,7 +156,7 @@ def _image_input(inputs, input_size):
     if isinstance(shape[0], int) and shape[0] != 1:
         raise InputError(f"it must take one image at a time. Received: {given}")
     fixed = [length for length in shape[2:] if isinstance(length, int)]
-    size = tuple(fixed) if len(fixed) == 2 else tuple(input_size or _DEFAULT_SIZE)
+    size = tuple(fixed) if len(fixed) == 2 else tuple(input_size)
     return inputs[0].name, _TYPES[inputs[0].type], size
 
 

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 from hrnet_tf.lazy import lazy_attributes
 
 if TYPE_CHECKING:
-    from hrnet_tf.pretrained.local import card, load_pretrained, model_file, weights_file
+    from hrnet_tf.pretrained.local import card, detector_file, load_pretrained, model_file, weights_file
     from hrnet_tf.pretrained.table import Entry, find, names
 
-__all__ = ["Entry", "card", "find", "load_pretrained", "model_file", "names", "weights_file"]
+__all__ = ["Entry", "card", "detector_file", "find", "load_pretrained", "model_file", "names", "weights_file"]
 _HOMES = {
     "table": ("Entry", "find", "names"),
-    "local": ("card", "load_pretrained", "model_file", "weights_file"),
+    "local": ("card", "detector_file", "load_pretrained", "model_file", "weights_file"),
 }
 __getattr__ = lazy_attributes(__name__, _HOMES)
 

@@ -40,8 +40,8 @@ def model_file(text: PathLike, allow_unverified: bool = False) -> Path:
     """
     entry = _named(text)
     if entry is None:
-        address = addresses.parse(os.fspath(text))
-        return Path(text) if address is None else _of_address(address, allow_unverified)
+        return _unnamed(text, allow_unverified)
+    _check_no_detector(entry)
     if entry.is_classifier:
         raise InputError(f"{entry.name} is a classifier, to start training from alone: --pretrained={entry.name}")
     if entry.note:
@@ -61,7 +61,32 @@ def weights_file(text: PathLike, allow_unverified: bool = False) -> Path:
         InputError: as `model_file`.
     """
     entry = _named(text)
-    return Path(text) if entry is None else _obtain(entry, allow_unverified)
+    if entry is None:
+        return Path(text)
+    _check_no_detector(entry)
+    return _obtain(entry, allow_unverified)
+
+
+def detector_file(text: PathLike, allow_unverified: bool = False) -> tuple[Path, tuple[int, int] | None]:
+    """The file of a detector, downloaded where it is not there yet.
+
+    Args:
+        text: a path, a name or an address, as of `model_file`.
+        allow_unverified: as of `model_file`.
+
+    Returns:
+        its path, and of a name the size (h, w) of what it looks at.
+
+    Raises:
+        InputError: as `model_file`, or it is a network of keypoints.
+    """
+    entry = _named(text)
+    if entry is None:
+        return _unnamed(text, allow_unverified), None
+    if not entry.is_detector:
+        known = ", ".join(name for name, row in entries().items() if row.is_detector)
+        raise InputError(f"{entry.name} is no detector, but predicts keypoints. Detectors are {known}")
+    return _obtain(entry, allow_unverified), entry.input_size
 
 
 def load_pretrained(name: PathLike, allow_unverified: bool = False) -> "keras.Model":
@@ -97,6 +122,7 @@ def card(name: str) -> "ModelCard":
     from hrnet_tf.pretrained.convert import card_of
 
     entry = find(name)
+    _check_no_detector(entry)
     if entry.is_classifier:
         raise InputError(f"{name} is a classifier, which predicts no keypoints")
     return card_of(entry)
@@ -120,6 +146,17 @@ def _named(text: PathLike) -> Entry | None:
         except InputError as error:
             raise InputError(f"there is no file or folder {text}, and {error}") from error
     return None
+
+
+def _unnamed(text: PathLike, allow_unverified: bool) -> Path:
+    """The file of an address; a path as it is."""
+    address = addresses.parse(os.fspath(text))
+    return Path(text) if address is None else _of_address(address, allow_unverified)
+
+
+def _check_no_detector(entry: Entry) -> None:
+    if entry.is_detector:
+        raise InputError(f"{entry.name} is a detector, which predicts no keypoints: it is for --detector={entry.name}")
 
 
 def _of_address(address: addresses.Address, allow_unverified: bool) -> Path:

@@ -3,13 +3,14 @@
 Both are tables of text, columns separated by tabs, with a line of their names in front:
 
     name           what the network is asked for by
-    network        of `build_model`
+    network        of `build_model`, or "detector" for one of people (`hrnet_tf.detection`)
     input_size     height x width of the crops in pixels, such as 256x192
-    keypoint_set   a name of `hrnet_tf.skeletons.NAMES`, or "imagenet" for a classifier to start training from
+    keypoint_set   a name of `hrnet_tf.skeletons.NAMES`, or "imagenet" for a classifier to start training from;
+                   empty for a detector
     codec          a name of `hrnet_tf.codecs.CODECS`; msra where it is left out
     sha256         of the file: all of its 64 hexadecimal digits or the first 8 and more; empty where none is known
     urls           addresses of the same file, in the order in which they are tried, separated by spaces: weights of
-                   PyTorch, or a `.keras` file
+                   PyTorch, or a `.keras` file; of a detector an `.onnx` file, or a `.zip` file with one in it
     metrics        accuracy as published: where and in which boxes, then the figures
     licence        of the repository that the weights are from, and which data they were trained on
     source         where the network is described
@@ -38,6 +39,7 @@ from hrnet_tf.skeletons import NAMES as KEYPOINT_SETS
 
 OWN_LIST = "HRNET_TF_PRETRAINED"
 CLASSIFIER = "imagenet"
+DETECTOR = "detector"
 _NEEDED = ("name", "network", "input_size", "keypoint_set", "sha256", "urls")
 _NAME = re.compile(r"[A-Za-z0-9][\w.+-]{0,99}", re.ASCII)
 HASH = re.compile(r"[0-9a-f]{8,64}")
@@ -63,6 +65,11 @@ class Entry:
     def is_classifier(self) -> bool:
         """Whether it has no keypoints: something to start training from."""
         return self.keypoint_set == CLASSIFIER
+
+    @property
+    def is_detector(self) -> bool:
+        """Whether it finds people, for networks to predict the keypoints of."""
+        return self.network == DETECTOR
 
 
 def names(pattern: str = "*") -> tuple[str, ...]:
@@ -158,6 +165,7 @@ def _entry(row, place):
     for column, rule in _problems(row):
         raise InputError(f"{place}, column {column}: must be {rule}. Received: {shown(row.get(column, ''))}")
     fields = {field.name: row[field.name] for field in dataclasses.fields(Entry) if row.get(field.name)}
+    fields |= {column: row[column] for column in _NEEDED}
     size = _size(row["input_size"])
     return Entry(**fields | {"input_size": size, "sha256": row["sha256"].lower(), "urls": tuple(row["urls"].split())})
 
@@ -166,11 +174,14 @@ def _problems(row) -> Iterator[tuple[str, str]]:
     """What is wrong with {column: text}: the column and what it must be."""
     if not _NAME.fullmatch(row["name"]):
         yield "name", "up to 100 letters, digits, '_', '-', '.' and '+'"
-    if row["network"] not in MODEL_NAMES:
-        yield "network", f"one of {', '.join(MODEL_NAMES)}"
+    if row["network"] not in (*MODEL_NAMES, DETECTOR):
+        yield "network", f"one of {', '.join(MODEL_NAMES)}, or {DETECTOR}"
     if _size(row["input_size"]) is None:
         yield "input_size", "height x width in multiples of 32, as 256x192"
-    if row["keypoint_set"] not in (*KEYPOINT_SETS, CLASSIFIER):
+    if row["network"] == DETECTOR:
+        if row["keypoint_set"]:
+            yield "keypoint_set", "empty for a detector"
+    elif row["keypoint_set"] not in (*KEYPOINT_SETS, CLASSIFIER):
         near = difflib.get_close_matches(row["keypoint_set"], KEYPOINT_SETS, n=3, cutoff=0)
         yield "keypoint_set", f"a keypoint set of hrnet_tf.skeletons.NAMES, the nearest being {listed(near)}"
     if row.get("codec") and row["codec"] not in CODECS:
