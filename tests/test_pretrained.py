@@ -269,6 +269,18 @@ def test_addresses(host, cache, filled):
     assert pretrained.model_file(url, allow_unverified=True).read_bytes() == content
 
 
+def test_a_list_of_ones_own_has_keras_files_too(host, cache, filled):
+    (source,) = filled.glob("*.keras")
+    host.server.files["/ours.keras"] = Served(source.read_bytes())
+    host.rows.append(("ours", SMALL, "64x64", "coco", "udp", "", f"{host.server.url}/ours.keras"))
+    host.add("another", SMALL, "64x64", "coco", state_of(SMALL, 17))
+    with pytest.raises(InputError, match="ours has no known SHA-256"):
+        hrnet_tf.load_pretrained("ours")
+    model = hrnet_tf.load_pretrained("ours", allow_unverified=True)
+    np.testing.assert_array_equal(model.get_weights()[0], hrnet_tf.load_pretrained(source).get_weights()[0])
+    assert pretrained.model_file("ours", allow_unverified=True).read_bytes() == source.read_bytes()
+
+
 def test_repositories_of_the_hub(host, cache, filled, monkeypatch):
     (source,) = filled.glob("*.keras")
     content, files = source.read_bytes(), host.server.files
@@ -343,7 +355,6 @@ def test_killed_while_it_converts(host, cache):
 
 def test_bad_names_are_one_line(cache, tmp_path):
     for script, arguments, said in (
-        (DOWNLOAD, (), "names of networks must be given"),
         (DOWNLOAD, ("best.keras",), "best.keras is neither the name of a network nor an address"),
         (("-m", "hrnet_tf.cli", "models"), ("wholebudy",), "no name of a network has 'wholebudy' in it"),
     ):

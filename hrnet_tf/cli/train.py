@@ -35,6 +35,7 @@ FLAGS = flags.FLAGS
 
 def main() -> int:
     input_size = shared.input_size()
+    start = weights_file(FLAGS.pretrained, FLAGS.allow_unverified) if FLAGS.pretrained else None
     annotated, val_people = shared.load_people()
     train_people, _ = load_people(shared.dataset(), shared.train_split())
     if shared.train_split() != shared.val_split():
@@ -56,8 +57,8 @@ def main() -> int:
     keras.utils.set_random_seed(FLAGS.seed)
     with strategy.scope():
         plain = build_model(FLAGS.model, input_size, num_keypoints, precision, FLAGS.channel_order)
-        if FLAGS.pretrained:
-            print(initialize_from(plain, weights_file(FLAGS.pretrained, FLAGS.allow_unverified)))
+        if start:
+            print(initialize_from(plain, start))
         model = with_fused_batch_norm(plain, FLAGS.sync_batch_norm)
     claim_work_dir(FLAGS.work_dir, run, FLAGS.resume)
     _write_flags()

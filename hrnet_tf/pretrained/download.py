@@ -63,9 +63,10 @@ class _Part:
         """Takes over what an earlier process has left of this address; what is of another one is dropped."""
         try:
             content = json.loads(self.note.read_text(encoding="utf-8"))
-            assert content["url"] == self.url
-            self.version = str(content["version"])
-        except (OSError, ValueError, TypeError, KeyError, AssertionError):
+            url, self.version = content["url"], str(content["version"])
+        except (OSError, ValueError, TypeError, KeyError):
+            url = None
+        if url != self.url:
             self.drop()
 
     def start(self, version: str) -> None:
@@ -161,13 +162,20 @@ def linked_hash(url: str) -> str:
 
 
 def verify(path: Path, sha256: str) -> str:
-    """What is wrong with a file that is to have this SHA-256, or one that begins so; "" where it has."""
+    """What is wrong with a file that is to have this SHA-256, or one that begins so; "" where it has.
+
+    Raises:
+        InputError: it cannot be read.
+    """
     digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        head = file.read(LOOKED_AT)
-        file.seek(0)
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
+    try:
+        with open(path, "rb") as file:
+            head = file.read(LOOKED_AT)
+            file.seek(0)
+            while chunk := file.read(_CHUNK):
+                digest.update(chunk)
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {reason(error)}") from error
     kind = what_it_is(head)
     if not sha256:
         return f"it is {kind}" if kind.startswith(("an HTML page", "empty")) else ""
