@@ -17,6 +17,7 @@ class Served:
         etag: the version that it tells, if any.
         status, headers: of the answer.
         hangs: whether it never answers.
+        then: what takes its place after the first answer, if anything.
     """
 
     content: bytes = b""
@@ -26,6 +27,7 @@ class Served:
     status: int = 200
     headers: dict[str, str] = dataclasses.field(default_factory=dict)
     hangs: bool = False
+    then: "Served | None" = None
 
 
 class Server(http.server.ThreadingHTTPServer):
@@ -55,6 +57,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         path = self.path.partition("?")[0]
         self.server.asked.append((path, self.headers.get("Range")))
         served = self.server.files.get(path, Served(status=404))
+        if served.then:
+            self.server.files[path] = served.then
         if served.hangs:
             self.server.released.wait(60)
             self.close_connection = True
@@ -64,6 +68,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         is_current = self.headers.get("If-Range") in (None, served.etag)
         if asked and served.ranges and served.status == 200 and is_current:
             start = int(asked)
+        if start >= len(served.content) > 0:
+            served, start = Served(status=416), 0
         self.send_response(206 if start else served.status)
         if start:
             self.send_header("Content-Range", f"bytes {start}-{len(served.content) - 1}/{len(served.content)}")

@@ -86,9 +86,16 @@ def test_what_an_earlier_process_has_left_is_gone_on_with(server, path):
     assert server.asked == [("/a.pth", f"bytes={size}-")]
 
 
-@pytest.mark.parametrize(
-    "change", ["no ranges", "another version", "another address", "no version told", "longer than all"]
-)
+RESTS = {  # what is asked for, in turn
+    "no ranges": ["bytes=5000-"],
+    "another version": ["bytes=5000-"],
+    "another address": [None],
+    "no version told": ["bytes=5000-", None],
+    "longer than all": ["bytes=3000009-", None],
+}
+
+
+@pytest.mark.parametrize("change", list(RESTS))
 def test_a_rest_that_does_not_belong_to_it_is_not_taken(server, path, change):
     path.parent.mkdir()
     part, note = (path.parent / f"file.pth.part{suffix}" for suffix in ("", ".json"))
@@ -96,9 +103,16 @@ def test_a_rest_that_does_not_belong_to_it_is_not_taken(server, path, change):
     url = "http://another/a.pth" if change == "another address" else f"{server.url}/a.pth"
     etag = "" if change == "no version told" else '"0"' if change == "another version" else '"1"'
     note.write_text(json.dumps({"url": url, "version": etag}))
-    server.files["/a.pth"] = Served(CONTENT, ranges=change not in ("no ranges", "longer than all"), etag=etag and '"1"')
+    server.files["/a.pth"] = Served(CONTENT, ranges=change != "no ranges", etag=etag and '"1"')
     get(path, f"{server.url}/a.pth")
     assert path.read_bytes() == CONTENT and left(path) == ["file.pth"]
+    assert [asked for _, asked in server.asked] == RESTS[change]
+
+
+def test_a_file_that_changes_on_its_way_is_brought_from_the_start(server, path):
+    server.files["/a.pth"] = Served(OTHER[::-1], breaks=[1_000_000], etag="", then=Served(CONTENT, etag=""))
+    get(path, f"{server.url}/a.pth")
+    assert path.read_bytes() == CONTENT and server.asked[-1] == ("/a.pth", None) and len(server.asked) == 3
 
 
 def test_a_failed_address_and_a_wrong_hash_go_on_to_the_next(server, path, capsys):
