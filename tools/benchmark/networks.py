@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from hrnet_tf import build_model
+from hrnet_tf import build_model, devices
 from hrnet_tf.data.targets import Targets
 from hrnet_tf.errors import InputError
 from hrnet_tf.export import export_litert, export_onnx, export_saved_model
@@ -116,7 +116,7 @@ def forward(settings, reference):
                 cases.append(
                     Case(
                         f"forward {name}, batch {batch_size}",
-                        partial(_runnable(network, settings.has_gpu), images),
+                        partial(_runnable(network, devices.use_xla()), images),
                         batch_size,
                         batch_size * flops,
                         precision,
@@ -170,7 +170,7 @@ def train(settings, reference):
             plain = build_model(settings.model, settings.input_size, dtype=policy)
             model, optimizer = with_fused_batch_norm(plain), make_optimizer(1e-3, policy)
             optimizer.build(model.trainable_variables)
-        step = make_train_step(strategy, model, optimizer, KeypointMSE(), settings.has_gpu, targets)
+        step = make_train_step(strategy, model, optimizer, KeypointMSE(), devices.use_xla(), targets)
         steps[policy] = step
         cases.append(
             Case(

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from benchmark.networks import DTYPES, Case, crops_of, with_statistics
-from hrnet_tf import PosePredictor, build_model, geometry, heatmaps
+from hrnet_tf import PosePredictor, build_model, devices, geometry, heatmaps
 from hrnet_tf.data import coco, crops
 from hrnet_tf.data.augment import Augmentation
 from hrnet_tf.data.order import steps_per_epoch
@@ -88,7 +88,7 @@ def postprocess(settings, reference):
     cases = reference.postprocess(settings, maps.numpy(), people.boxes) if reference else []
     for refine in ("quarter", "dark", "udp"):
 
-        @tf.function(jit_compile=settings.has_gpu)
+        @tf.function(jit_compile=devices.use_xla())
         def decode(maps, refine=refine):
             return heatmaps.decode(0.5 * (maps[0] + heatmaps.flip_back(maps[1], COCO.flip_pairs)), refine)
 
@@ -139,12 +139,12 @@ def evaluation(settings, reference):
             )
             return tf.gather(maps, [0] * COCO.num_keypoints, axis=-1)
 
-        predict = make_predict_function(strategy, cheap_network, COCO.flip_pairs, settings.has_gpu)
+        predict = make_predict_function(strategy, cheap_network, COCO.flip_pairs, devices.use_xla())
         cases = [Case("read, crop, flip test, decode, without a network", partial(run, predict), len(people))]
         for precision in DTYPES:
             network = for_inference(network_of(model), precision).heatmaps
-            predict = make_predict_function(strategy, network, COCO.flip_pairs, settings.has_gpu)
-            alone = tf.function(network, jit_compile=settings.has_gpu)
+            predict = make_predict_function(strategy, network, COCO.flip_pairs, devices.use_xla())
+            alone = tf.function(network, jit_compile=devices.use_xla())
             cases += [
                 Case(f"the same with the network, {precision}", partial(run, predict), len(people)),
                 Case(
