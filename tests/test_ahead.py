@@ -13,11 +13,11 @@ import tensorflow as tf
 from test_devices import mock_gpus, tf32
 from test_predictor import COLORS, SIZE, noise, random_network
 
-from hrnet_tf import PosePredictor
+from hrnet_tf import PosePredictor, inputs
 from hrnet_tf.ahead import ahead, in_background, one_late
 from hrnet_tf.data import coco
 from hrnet_tf.export import check_heatmaps
-from hrnet_tf.prediction import boxes, files, inputs, predictor
+from hrnet_tf.prediction import boxes, files, predictor
 from hrnet_tf.prediction.keypoints import predict_people
 from hrnet_tf.prediction.network import Network
 
