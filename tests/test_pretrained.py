@@ -150,7 +150,7 @@ SETS = sorted({pretrained.find(name).keypoint_set for name in pretrained.names()
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("number", "keypoint_set"), enumerate(SETS))
+@pytest.mark.parametrize(("number", "keypoint_set"), list(enumerate(SETS)))
 def test_heatmaps_of_every_keypoint_set(host, cache, number, keypoint_set):
     dialect = list(DIALECTS)[number % len(DIALECTS)]
     check_name(host, f"every_{keypoint_set}", SMALL, "64x64", keypoint_set, dialect, bool(number % 2))

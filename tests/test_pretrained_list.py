@@ -135,12 +135,17 @@ def test_a_list_of_ones_own_adds_and_replaces_rows(tmp_path, monkeypatch):
     assert pretrained.names() == ALL
 
 
-def test_a_list_at_an_address(monkeypatch):
+def test_a_list_at_an_address(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("HRNET_TF_HOME", str(tmp_path / "cache"))
     with file_server.running() as server:
         server.files["/list.tsv"] = Served(f"{HEADER}\n{ROW}\n".encode())
         monkeypatch.setenv("HRNET_TF_PRETRAINED", f"{server.url}/list.tsv")
         assert pretrained.find("mine").network == "hrnet_w32" and pretrained.names("mine") == ("mine",)
         assert server.asked == [("/list.tsv", None)]
+        server.files["/list.tsv"] = Served(status=404)
+        table._text_at.cache_clear()  # as in another process
+        assert pretrained.names("mine") == ("mine",)
+        assert "answers 404 Not Found; the copy of it in" in capsys.readouterr().err
         for path, served, said in (
             ("/none.tsv", Served(status=404), "the server answers 404"),
             ("/page.tsv", Served(b"<html>", headers={"Content-Type": "text/html"}), "an HTML page"),

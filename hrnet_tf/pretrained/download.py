@@ -107,7 +107,7 @@ def fetch(urls: Sequence[str], sha256: str, path: Path, name: str) -> None:
             with contextlib.suppress(OSError):  # such as of a full disk, which is not left full
                 _Part(part, url).drop()
             raise InputError(f"cannot write {part}: {reason(error)}") from error
-    others = f" ({len(failures) - 1} other addresses failed before it)" if len(failures) > 1 else ""
+    others = f" (the last of {len(failures)} addresses)" if len(failures) > 1 else ""
     raise InputError(f"cannot download {name}: {failures[-1]}{others}. Fetch it by hand and put it at {path}")
 
 

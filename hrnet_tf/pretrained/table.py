@@ -20,20 +20,24 @@ The environment variable HRNET_TF_PRETRAINED names a list of one's own, a file o
 replace those of the same name; it needs the columns `_NEEDED` alone.
 """
 
+import contextlib
 import dataclasses
 import difflib
 import fnmatch
 import functools
+import hashlib
 import os
 import re
 import urllib.parse
 from collections.abc import Iterator
 from importlib import resources
 
+from hrnet_tf import progress
 from hrnet_tf.codecs import CODECS
 from hrnet_tf.errors import InputError, listed, shown
-from hrnet_tf.files import reason
+from hrnet_tf.files import reason, replacing
 from hrnet_tf.models.variants import MODEL_NAMES, check_input_size
+from hrnet_tf.pretrained import cache
 from hrnet_tf.pretrained.download import fetch_text
 from hrnet_tf.skeletons import NAMES as KEYPOINT_SETS
 
@@ -110,7 +114,7 @@ def entries() -> dict[str, Entry]:
     if not own:
         return _published()
     if own.startswith(("http://", "https://")):
-        text = _text_of(own)
+        text = _text_at(own)
     else:
         try:
             with open(own, encoding="utf-8-sig") as file:
@@ -126,7 +130,23 @@ def _published():
     return read_list(text, "networks.tsv")
 
 
-_text_of = functools.cache(fetch_text)  # asked for once by a process
+@functools.cache  # asked for once by a process
+def _text_at(url: str) -> str:
+    """The list at an address, or where that cannot be had what it was when it was read last."""
+    copy = cache.folder() / f"list-{hashlib.sha256(url.encode()).hexdigest()[:8]}.tsv"
+    try:
+        text = fetch_text(url)
+    except InputError as error:
+        if not copy.is_file():
+            raise
+        progress.note(f"note: {error}; the copy of it in {copy.parent} is taken")
+        return copy.read_text(encoding="utf-8")
+    read_list(text, url)
+    with contextlib.suppress(OSError, InputError):  # a folder that cannot be written to
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(copy) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    return text
 
 
 def read_list(text: str, source: str) -> dict[str, Entry]:
