@@ -38,59 +38,22 @@ def train() -> None:
     and, at the end, export/ (that model as .keras, SavedModel and ONNX). `hrnet-tf configs` lists the
     flag files that come with the package.
     """
-    _define_data_flags()
-    _define_prediction_flags()
-    flags.DEFINE_enum("model", None, MODEL_NAMES, "Network.")
-    define_input_size_flag()
-    flags.DEFINE_enum(
-        "channel_order", "rgb", CHANNEL_ORDERS, "What the network is given; bgr as published pose_resnets."
-    )
-    flags.DEFINE_string(
-        "pretrained",
-        None,
-        "PyTorch weights to start from, of ImageNet or of another pose network: a file, or a name of `hrnet-tf "
-        "models`, such as hrnet_w32_imagenet.",
-    )
-    _define_allow_unverified_flag()
-    flags.DEFINE_float("heatmap_sigma", 2.0, "Standard deviation of the targets in heatmap pixels.", lower_bound=0.1)
-    flags.DEFINE_string("train_split", "train2017", "Split to train on.")
-    flags.DEFINE_string("val_annotations", None, "As --annotations, which are trained on, but to evaluate on.")
-    flags.DEFINE_string("val_images", None, "As --images, but of --val_annotations.")
-    flags.DEFINE_string("work_dir", None, "Folder of this run; created.")
-    flags.DEFINE_bool("resume", False, "Continue the run in --work_dir, if there is one.")
-    flags.DEFINE_integer("epochs", 210, "Passes over the training people.", lower_bound=1)
-    flags.DEFINE_float("learning_rate", 1e-3, "Of Adam, before the first drop.", lower_bound=0)
-    flags.DEFINE_list("learning_rate_drops", ["170", "200"], "Epochs (from 0) before which the rate is divided by 10.")
-    flags.DEFINE_integer("warmup_steps", 0, "Steps over which the learning rate rises to its value.", lower_bound=0)
-    flags.DEFINE_enum(
-        "precision",
-        "float32",
-        ["auto", *TRAINING_PRECISIONS],
-        "Keras dtype policy; auto: mixed_bfloat16 on GPUs that have it (compute capability 8.0), else float32.",
-    )
-    flags.DEFINE_integer(
-        "accumulate", 1, "Parts that a batch is gone through in, for less memory; BatchNorm sees one at a time.", 1
-    )
-    flags.DEFINE_bool(
-        "sync_batch_norm", False, "Normalise by the batches of all GPUs together; slower, and without XLA."
-    )
-    flags.DEFINE_integer("eval_every", 10, "Epochs between evaluations.", lower_bound=1)
-    flags.DEFINE_integer("seed", 0, "Of weights, order and augmentation.", lower_bound=0)
-    flags.DEFINE_float("scale_factor", Augmentation.scale, "Augmentation: deviation of the scale.", 0, 0.9)
-    flags.DEFINE_float(
-        "rotation_factor", Augmentation.rotation, "Augmentation: deviation of the angle, degrees.", 0, 180
-    )
-    flags.DEFINE_float("flip_probability", Augmentation.flip_probability, "Augmentation: of mirroring.", 0, 1)
-    flags.DEFINE_float(
-        "half_body_probability", Augmentation.half_body_probability, "Augmentation: of showing half a body.", 0, 1
-    )
-    flags.DEFINE_integer("ohkm_keypoints", 0, "Loss: so many worst keypoints of a person, as OHKM's 8; 0: all.", 0)
-    flags.DEFINE_bool("keypoint_weights", False, "Loss: 1.2 for elbows and knees, 1.5 for wrists and ankles, squared.")
-    flags.DEFINE_bool("supervise_absent", False, "Loss: teach empty heatmaps for keypoints that are not annotated.")
+    _define_training_flags()
     flags.mark_flags_as_required(["model", "work_dir"])
-    flags.register_validator(
-        "learning_rate_drops", lambda drops: all(d.isdigit() for d in drops), "must be epochs, like 170,200"
-    )
+
+
+def browse() -> None:
+    """Draws what training sees: augmented crops, and beside them the heatmaps that the network is to answer.
+
+        hrnet-tf browse --flagfile=w32.flags --data_dir=data/coco --out=browse.png
+
+    The flags are those of `train`, and its flag files serve; those of network and schedule count for
+    nothing. A picture shows the --batch_size people of one step.
+    """
+    _define_training_flags()
+    flags.DEFINE_string("out", None, "PNG or JPEG file to write.")
+    flags.DEFINE_integer("step", 0, "Which step of training.", 0)
+    flags.mark_flag_as_required("out")
 
 
 def evaluate() -> None:
@@ -320,6 +283,7 @@ def configs() -> None:
 
 COMMANDS: dict[str, Callable[[], None]] = {
     "train": train,
+    "browse": browse,
     "evaluate": evaluate,
     "predict": predict,
     "export": export,
@@ -334,6 +298,62 @@ COMMANDS: dict[str, Callable[[], None]] = {
 WITHOUT_TENSORFLOW = ("configs", "models")
 # What follows these may be other than flags.
 WITH_ARGUMENTS = ("models", "download")
+
+
+def _define_training_flags() -> None:
+    """Flags of how a network is trained, and on what."""
+    _define_data_flags()
+    _define_prediction_flags()
+    flags.DEFINE_enum("model", None, MODEL_NAMES, "Network.")
+    define_input_size_flag()
+    flags.DEFINE_enum(
+        "channel_order", "rgb", CHANNEL_ORDERS, "What the network is given; bgr as published pose_resnets."
+    )
+    flags.DEFINE_string(
+        "pretrained",
+        None,
+        "PyTorch weights to start from, of ImageNet or of another pose network: a file, or a name of `hrnet-tf "
+        "models`, such as hrnet_w32_imagenet.",
+    )
+    _define_allow_unverified_flag()
+    flags.DEFINE_float("heatmap_sigma", 2.0, "Standard deviation of the targets in heatmap pixels.", lower_bound=0.1)
+    flags.DEFINE_string("train_split", "train2017", "Split to train on.")
+    flags.DEFINE_string("val_annotations", None, "As --annotations, which are trained on, but to evaluate on.")
+    flags.DEFINE_string("val_images", None, "As --images, but of --val_annotations.")
+    flags.DEFINE_string("work_dir", None, "Folder of this run; created.")
+    flags.DEFINE_bool("resume", False, "Continue the run in --work_dir, if there is one.")
+    flags.DEFINE_integer("epochs", 210, "Passes over the training people.", lower_bound=1)
+    flags.DEFINE_float("learning_rate", 1e-3, "Of Adam, before the first drop.", lower_bound=0)
+    flags.DEFINE_list("learning_rate_drops", ["170", "200"], "Epochs (from 0) before which the rate is divided by 10.")
+    flags.DEFINE_integer("warmup_steps", 0, "Steps over which the learning rate rises to its value.", lower_bound=0)
+    flags.DEFINE_enum(
+        "precision",
+        "float32",
+        ["auto", *TRAINING_PRECISIONS],
+        "Keras dtype policy; auto: mixed_bfloat16 on GPUs that have it (compute capability 8.0), else float32.",
+    )
+    flags.DEFINE_integer(
+        "accumulate", 1, "Parts that a batch is gone through in, for less memory; BatchNorm sees one at a time.", 1
+    )
+    flags.DEFINE_bool(
+        "sync_batch_norm", False, "Normalise by the batches of all GPUs together; slower, and without XLA."
+    )
+    flags.DEFINE_integer("eval_every", 10, "Epochs between evaluations.", lower_bound=1)
+    flags.DEFINE_integer("seed", 0, "Of weights, order and augmentation.", lower_bound=0)
+    flags.DEFINE_float("scale_factor", Augmentation.scale, "Augmentation: deviation of the scale.", 0, 0.9)
+    flags.DEFINE_float(
+        "rotation_factor", Augmentation.rotation, "Augmentation: deviation of the angle, degrees.", 0, 180
+    )
+    flags.DEFINE_float("flip_probability", Augmentation.flip_probability, "Augmentation: of mirroring.", 0, 1)
+    flags.DEFINE_float(
+        "half_body_probability", Augmentation.half_body_probability, "Augmentation: of showing half a body.", 0, 1
+    )
+    flags.DEFINE_integer("ohkm_keypoints", 0, "Loss: so many worst keypoints of a person, as OHKM's 8; 0: all.", 0)
+    flags.DEFINE_bool("keypoint_weights", False, "Loss: 1.2 for elbows and knees, 1.5 for wrists and ankles, squared.")
+    flags.DEFINE_bool("supervise_absent", False, "Loss: teach empty heatmaps for keypoints that are not annotated.")
+    flags.register_validator(
+        "learning_rate_drops", lambda drops: all(d.isdigit() for d in drops), "must be epochs, like 170,200"
+    )
 
 
 def _define_data_flags() -> None:

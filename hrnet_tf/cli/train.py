@@ -1,6 +1,7 @@
 """`hrnet-tf train`: data, network, loop and exports, as its flags say."""
 
 import dataclasses
+import functools
 import os
 
 import keras
@@ -8,12 +9,10 @@ from absl import flags
 
 from hrnet_tf import devices
 from hrnet_tf.benchmarks import load_people
-from hrnet_tf.cli import shared
+from hrnet_tf.cli import samples, shared
 from hrnet_tf.cli.commands import defined_flags
 from hrnet_tf.cli.keypoint_names import with_flag_pairs
-from hrnet_tf.data.augment import Augmentation
-from hrnet_tf.data.pipeline import keypoint_dataset, steps_per_epoch
-from hrnet_tf.data.targets import Targets, keypoint_weights_by_name
+from hrnet_tf.data.pipeline import steps_per_epoch
 from hrnet_tf.errors import InputError
 from hrnet_tf.export import export_all, export_keras
 from hrnet_tf.files import replacing
@@ -125,14 +124,7 @@ def _make_step(strategy, model, optimizer, skeleton, codec):
         optimizer,
         KeypointOHKM(FLAGS.ohkm_keypoints) if FLAGS.ohkm_keypoints else KeypointMSE(),
         _use_xla(),
-        Targets(
-            shared.input_size(),
-            skeleton.num_keypoints,
-            FLAGS.heatmap_sigma,
-            codec,
-            keypoint_weights_by_name(skeleton.names) if FLAGS.keypoint_weights else None,
-            FLAGS.supervise_absent,
-        ),
+        samples.targets(skeleton, codec),
         FLAGS.accumulate,
         FLAGS.sync_batch_norm,
     )
@@ -141,23 +133,6 @@ def _make_step(strategy, model, optimizer, skeleton, codec):
 def _make_trainer(strategy, model, optimizer, checkpoint, train_people, val_people, bad_images):
     input_size = shared.input_size()
     card = shared.make_card(FLAGS.model, input_size, train_people.skeleton)
-    augmentation = Augmentation(
-        FLAGS.scale_factor, FLAGS.rotation_factor, FLAGS.flip_probability, FLAGS.half_body_probability
-    )
-
-    def make_dataset(first_step, last_step):
-        return keypoint_dataset(
-            train_people,
-            input_size,
-            FLAGS.batch_size,
-            augmentation,
-            FLAGS.seed,
-            first_step,
-            last_step,
-            on_bad_image=bad_images.handler(),
-            codec=card.codec,
-        )
-
     evaluate = shared.make_evaluate(strategy, model, card, val_people, bad_images)
 
     def evaluate_with_picture():
@@ -173,7 +148,7 @@ def _make_trainer(strategy, model, optimizer, checkpoint, train_people, val_peop
         model=model,
         optimizer=optimizer,
         train_step=_make_step(strategy, model, optimizer, train_people.skeleton, card.codec),
-        make_dataset=make_dataset,
+        make_dataset=functools.partial(samples.crops, train_people, card.codec, bad_images),
         evaluate=evaluate_with_picture,
         main_metric=shared.dataset().main_metric,
         save_best=save_best,
