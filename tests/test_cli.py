@@ -72,7 +72,7 @@ except AttributeError as error:
     ("arguments", "message"),
     [
         (("trian",), "no command 'trian'; did you mean train?"),
-        (("frobnicate",), "no command 'frobnicate'; there are train, evaluate"),
+        (("frobnicate",), "no command 'frobnicate'; there are train, browse"),
         (("train", "--modle=hrnet_w32"), "Unknown command line flag 'modle'. Did you mean: model"),
         (("train", "--flagfile=w49"), "did you mean w48.flags?"),
         (("train", "--flagfile="), "--flagfile must be a file"),
@@ -133,7 +133,7 @@ def test_every_flag_file_can_be_parsed():
 
 
 def test_tools_of_a_checkout_are_the_commands():
-    assert {*TOOLS, "configs", "models", "download"} == COMMANDS.keys()
+    assert {*TOOLS, "browse", "configs", "models", "download"} == COMMANDS.keys()
     for name, tool in TOOLS.items():
         command = [sys.executable, f"tools/{tool}.py", "--help"]
         result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
