@@ -259,7 +259,7 @@ def test_addresses(host, cache, filled):
         (url, "best-unverified.keras has no known SHA-256"),
         (f"{url}#sha256={'0' * 64}", "its SHA-256 is"),
         (f"{url}#md5=0123456789", "after # an address must have sha256="),
-        (f"{url[:-6]}.pth#sha256={sha256}", "weights of PyTorch belong in a list"),
+        (f"{url[:-6]}.pth#sha256={sha256}", "address of a .keras, .onnx, .tflite file; of which network"),
         ("https://best.keras", "an address must be like"),
         ("hf://user", "an address must be like hf://user/repository"),
         ("hf://user/../x.keras", "an address must be like"),
@@ -267,6 +267,22 @@ def test_addresses(host, cache, filled):
         with pytest.raises(InputError, match=said):
             pretrained.model_file(text)
     assert pretrained.model_file(url, allow_unverified=True).read_bytes() == content
+
+
+def test_addresses_of_weights_to_start_from(host, cache, monkeypatch):
+    content = host.server.files["/classifier.pth"].content
+    sha256 = hashlib.sha256(content).hexdigest()
+    url = f"{host.server.url}/classifier.pth#sha256={sha256[:8]}"
+    path = pretrained.weights_file(url)
+    assert path.read_bytes() == content and path.name == f"classifier-{sha256[:8]}.pth"
+    monkeypatch.setenv("HF_ENDPOINT", host.server.url)
+    large = {"X-Linked-Etag": f'"{sha256}"', "Location": "/classifier.pth"}
+    host.server.files["/timm/net.in1k/resolve/main/model.safetensors"] = Served(status=302, headers=large)
+    path = pretrained.weights_file("hf://timm/net.in1k/model.safetensors")
+    assert path.read_bytes() == content and path.name == "timm--net.in1k--model.safetensors"
+    for text in ("hf://timm/net.in1k", "https://host/best.keras"):
+        with pytest.raises(InputError, match=r"must be the address of a .pth, "):
+            pretrained.weights_file(text)
 
 
 def test_a_list_of_ones_own_has_keras_files_too(host, cache, filled):

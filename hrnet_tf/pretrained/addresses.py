@@ -16,8 +16,9 @@ from hrnet_tf.pretrained.table import HASH, is_address
 
 _HUB = "hf://"
 _SCHEMES = (_HUB, "http://", "https://")
-# What networks are loaded from; hf:// without a file takes the first kind.
+# What networks are loaded from, of which hf:// without a file takes the first; and weights to start training from.
 MODEL_SUFFIXES = (".keras", ".onnx", ".tflite")
+WEIGHTS_SUFFIXES = (".pth", ".pt", ".safetensors", ".ckpt", ".bin", ".tar")
 _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+(?:/[\w./-]+)?", re.ASCII)
 _HUB_HASH = re.compile(r"[0-9a-f]{64}")
 
@@ -40,7 +41,7 @@ class Address:
     def path(self) -> Path:
         """Where it is kept once it is downloaded."""
         name = self.location if self.is_of_hub else file_name(self.location)
-        suffix = Path(name).suffix if Path(name).suffix in MODEL_SUFFIXES else MODEL_SUFFIXES[0]
+        suffix = Path(name).suffix if _has_file(self.location, self.is_of_hub) else MODEL_SUFFIXES[0]
         stem = re.sub(r"[^\w.+-]", "_", name.removesuffix(suffix).replace("/", "--"), flags=re.ASCII)[-100:]
         if not (self.sha256 or self.is_of_hub):
             stem += "-unverified"
@@ -64,8 +65,16 @@ class Address:
         return url, told if _HUB_HASH.fullmatch(told) else ""
 
 
-def parse(text: str) -> Address | None:
+def _has_file(location, is_of_hub):
+    return not is_of_hub or location.count("/") > 1
+
+
+def parse(text: str, suffixes: tuple[str, ...] = MODEL_SUFFIXES) -> Address | None:
     """The `Address` of a text, None where it is none.
+
+    Args:
+        text: what may be one.
+        suffixes: how the name of its file may end.
 
     Raises:
         InputError: it is meant to be one, but cannot be.
@@ -85,10 +94,12 @@ def parse(text: str) -> Address | None:
             f"an address must be like hf://user/repository/file.keras or https://host/file.keras#sha256=... "
             f"Received: {shown(text)}"
         )
-    if not location.endswith(MODEL_SUFFIXES) and not (is_of_hub and location.count("/") == 1):
+    has_file = _has_file(location, is_of_hub)
+    if not (urllib.parse.urlsplit(location).path.endswith(suffixes) if has_file else suffixes is MODEL_SUFFIXES):
+        why = "; of which network weights of PyTorch are, a list can say (HRNET_TF_PRETRAINED)"
         raise InputError(
-            f"an address must be that of a {', '.join(MODEL_SUFFIXES)} file; weights of PyTorch belong in a list "
-            f"(HRNET_TF_PRETRAINED), which says of which network they are. Received: {shown(text)}"
+            f"it must be the address of a {', '.join(suffixes)} file{why if suffixes is MODEL_SUFFIXES else ''}. "
+            f"Received: {shown(text)}"
         )
     return Address(location, is_of_hub, sha256)
 

@@ -54,7 +54,7 @@ def weights_file(text: PathLike, allow_unverified: bool = False) -> Path:
     """The file of weights to start training from: a path as it is, or of a name the file of PyTorch that was published.
 
     Args:
-        text: a path, or a name of `names()`.
+        text: a path, a name of `names()`, or an address as of `model_file`, but of a file of PyTorch or safetensors.
         allow_unverified: as of `model_file`.
 
     Raises:
@@ -62,7 +62,7 @@ def weights_file(text: PathLike, allow_unverified: bool = False) -> Path:
     """
     entry = _named(text)
     if entry is None:
-        return Path(text)
+        return _unnamed(text, allow_unverified, addresses.WEIGHTS_SUFFIXES)
     _check_no_detector(entry)
     return _obtain(entry, allow_unverified)
 
@@ -148,9 +148,9 @@ def _named(text: PathLike) -> Entry | None:
     return None
 
 
-def _unnamed(text: PathLike, allow_unverified: bool) -> Path:
-    """The file of an address; a path as it is."""
-    address = addresses.parse(os.fspath(text))
+def _unnamed(text: PathLike, allow_unverified: bool, suffixes: tuple[str, ...] = addresses.MODEL_SUFFIXES) -> Path:
+    """The file of an address, whose name ends in one of `suffixes`; a path as it is."""
+    address = addresses.parse(os.fspath(text), suffixes)
     return Path(text) if address is None else _of_address(address, allow_unverified)
 
 
