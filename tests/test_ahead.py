@@ -154,7 +154,7 @@ def test_files_are_read_and_drawn_while_the_network_computes(tmp_path, monkeypat
     monkeypatch.setattr(files, "load_image", noted(files.load_image, read))
     monkeypatch.setattr(files, "write_image", noted(files.write_image, drawn))
     estimate = PosePredictor(blocked_network(release), skeleton=COLORS, flip_test=False, batch_size=2)
-    assert files.predict_images(estimate, numbers, tmp_path / "out", boxes.whole_image, print) == (6, 6)
+    assert files.predict_images(estimate, numbers, tmp_path / "out", boxes.whole_image, print) == (6, 6, [])
     assert in_time == [True] * 3
     assert {path.name for path in (tmp_path / "out").glob("*.png")} == {f"{i}.png" for i in range(6)}
 

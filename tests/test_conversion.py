@@ -147,7 +147,7 @@ def photo_and_model(tmp_path_factory):
 
 def test_predict_writes_another_set(photo_and_model, tmp_path):
     photo, model = photo_and_model
-    flags = {"keypoints": "openpose", "flip_test": "false", "score_threshold": 0}
+    flags = {"keypoints": "openpose", "flip_test": "false", "score_threshold": 0, "whole_image": "true"}
     result = run("predict", model=model, input=photo, out_dir=tmp_path / "o", **flags)
     assert result.returncode == 0, result.stderr
     (person,) = json.loads((tmp_path / "o" / "predictions.json").read_text())
@@ -173,6 +173,6 @@ def test_predict_writes_another_set(photo_and_model, tmp_path):
 )
 def test_predict_refuses_sets_that_the_network_has_nothing_of(photo_and_model, tmp_path, keypoints, words):
     photo, model = photo_and_model
-    result = run("predict", model=model, input=photo, out_dir=tmp_path / "o", keypoints=keypoints)
+    result = run("predict", model=model, input=photo, out_dir=tmp_path / "o", keypoints=keypoints, whole_image=True)
     assert words in complaint(result)
     assert not (tmp_path / "o").exists()

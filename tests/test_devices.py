@@ -139,7 +139,7 @@ def test_commands_that_run_out_of_memory_say_what_to_do_in_one_line(command, dat
     monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")  # with its allocator TensorFlow tries for ten seconds
     (tmp_path / "out").mkdir()
     inputs = {
-        "predict": {"input": dataset / "images" / "tiny", "out_dir": tmp_path / "out"},
+        "predict": {"input": dataset / "images" / "tiny", "out_dir": tmp_path / "out", "whole_image": True},
         "evaluate": {"data_dir": dataset, "val_split": "tiny", "metrics": tmp_path / "out" / "metrics.json"},
     }
     model = insatiable_network(tmp_path / "model")

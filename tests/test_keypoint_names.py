@@ -314,7 +314,8 @@ def test_predicted_people_are_in_the_order_of_the_annotations(data, model_path, 
     found = {}
     for split in ("tiny", "by_side"):
         annotations = data / "annotations" / f"person_keypoints_{split}.json"
-        result = run("predict", model=model_path, input=images, out_dir=tmp_path / split, annotations=annotations)
+        flags = {"input": images, "out_dir": tmp_path / split, "annotations": annotations, "whole_image": True}
+        result = run("predict", model=model_path, **flags)
         assert result.returncode == 0, result.stderr
         assert ("in another order" in result.stdout) == (split == "by_side")
         lines = (tmp_path / split / "predictions.csv").read_text().splitlines()[1:]

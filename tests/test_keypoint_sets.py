@@ -58,6 +58,7 @@ def test_what_a_set_is_made_of_fits(name):
     assert all(0.005 < sigma < 0.2 for sigma in skeleton.oks_sigmas)
     assert set(skeleton.upper_body) <= everyone and skeleton.upper_body
     assert facts(name)["source"].startswith("http") and facts(name)["title"]
+    assert facts(name).get("of_people", False) == ("people" in facts(name)["title"] or name == "openpose")
     # What names tell of sides is true of all sets; the data adds to it what no name tells.
     by_name, unpaired = pairs_by_name(skeleton.names)
     assert not unpaired and skeleton.flip_pairs[: len(by_name)] == by_name

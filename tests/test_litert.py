@@ -147,6 +147,6 @@ def test_the_command_says_nothing_of_the_runtime(exported, tmp_path):
     cv2.imwrite(str(tmp_path / "photo.png"), np.zeros((64, 48, 3), np.uint8))
     path, _ = exported["float32"]
     write_card(path, ModelCard("tiny", SIZE, SKELETON))
-    flags = {"model": path, "input": tmp_path / "photo.png", "out_dir": tmp_path / "out"}
+    flags = {"model": path, "input": tmp_path / "photo.png", "out_dir": tmp_path / "out", "whole_image": True}
     result = tool_runs.run("predict", **flags)
     assert result.returncode == 0, result.stderr

@@ -383,7 +383,8 @@ def test_bad_names_are_one_line(cache, tmp_path):
 @pytest.mark.slow
 def test_the_commands_take_names(host, cache, dataset, tmp_path):
     cv2.imwrite(str(tmp_path / "photo.png"), seeded.images(0, 1, 128, 128)[0])
-    result = tool_runs.run("predict", model="mine", input=tmp_path / "photo.png", out_dir=tmp_path / "out")
+    flags = {"input": tmp_path / "photo.png", "whole_image": True}
+    result = tool_runs.run("predict", model="mine", **flags, out_dir=tmp_path / "out")
     assert result.returncode == 0 and (tmp_path / "out" / "predictions.csv").is_file(), result.stderr
     data = {"data_dir": dataset, "val_split": "tiny"}
     result = tool_runs.run("evaluate", model="mine", **data)

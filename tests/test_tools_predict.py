@@ -1,10 +1,13 @@
 """tools/predict.py: images, folders and videos in; pictures, JSON and CSV out."""
 
 import csv
+import hashlib
 import json
 import os
 
 import cv2
+import detectors
+import file_server
 import keras
 import numpy as np
 import pytest
@@ -13,8 +16,9 @@ from tool_runs import complaint, run
 
 from hrnet_tf import InputError, PosePredictor, visualize
 from hrnet_tf.data.records import read_image
+from hrnet_tf.model_card import ModelCard, write_card
 from hrnet_tf.prediction import boxes, files, video
-from hrnet_tf.skeletons import COCO
+from hrnet_tf.skeletons import COCO, named
 
 SAMPLE = os.environ.get("HRNET_TF_COCO_SAMPLE")
 BOX_A, BOX_B = [10, 10, 60, 90], [70, 20, 60, 60]
@@ -139,6 +143,75 @@ def test_a_video(model_path, tmp_path):
     np.testing.assert_allclose(np.reshape([p["keypoints"] for p in people[6:8]], (2, 17, 3)), expected, atol=1e-3)
 
 
+@pytest.fixture
+def finds_red(tmp_path):
+    """A detector of what is red."""
+    return detectors.extent_file(tmp_path / "red.onnx", (120, 160), 2, 200, "dets")
+
+
+def test_a_folder_with_a_detector(photos, model_path, finds_red, tmp_path):
+    painted = np.zeros((120, 160, 3), np.uint8)
+    painted[20:80, 70:130] = (255, 0, 0)  # BOX_B
+    visualize.write_image(photos / "000000000011.png", painted)
+    flags = {"model": model_path, "input": photos, "out_dir": tmp_path / "out", "detector": finds_red}
+    result = run("predict", **flags, box_threshold=0.85)
+    assert result.returncode == 0, result.stderr
+    assert f"people are what {finds_red} finds with a score of at least 0.85" in result.stdout
+    assert "nobody in 3 images: 000000000007.jpg, 000000000008.jpg, 000000000009.jpg" in result.stdout
+    assert "2 images could not be read" in result.stdout and "4 of 5 images, 1 people" in result.stdout
+    (person,) = json.loads((tmp_path / "out" / "predictions.json").read_text())
+    expected = PosePredictor(model_path, detector=finds_red).people(painted)
+    np.testing.assert_allclose(expected.boxes, [BOX_B])
+    np.testing.assert_allclose(np.reshape(person["keypoints"], (17, 3)), expected.keypoints[0], atol=1e-3)
+    assert person["score"] == pytest.approx(expected.scores[0], abs=1e-3)
+
+
+@pytest.mark.parametrize("is_there", [True, pytest.param(False, marks=pytest.mark.slow)])
+def test_the_default_detector_is_fetched(is_there, photos, model_path, finds_red, tmp_path, monkeypatch):
+    monkeypatch.setenv("HRNET_TF_PRETRAINED", str(tmp_path / "list.tsv"))
+    monkeypatch.setenv("HRNET_TF_HOME", str(tmp_path / "cache"))
+    flags = {"model": model_path, "input": photos / "000000000007.jpg", "out_dir": tmp_path / "out"}
+    with file_server.running() as server:
+        columns = ["name", "network", "input_size", "keypoint_set", "sha256", "urls"]
+        sha256 = hashlib.sha256(finds_red.read_bytes()).hexdigest()
+        row = ["yolox_s", "detector", "96x160", "", sha256, f"{server.url}/red.onnx"]
+        (tmp_path / "list.tsv").write_text("\t".join(columns) + "\n" + "\t".join(row))
+        if is_there:
+            server.files["/red.onnx"] = file_server.Served(finds_red.read_bytes())
+        result = run("predict", **flags)
+    if is_there:
+        assert result.returncode == 0, result.stderr
+        assert "people are what yolox_s finds with a score of at least 0.3" in result.stdout
+        assert "nobody in 1 images: 000000000007.jpg\n1 of 1 images, 0 people" in result.stdout
+    else:
+        said = complaint(result)
+        assert "cannot download yolox_s" in said and "Fetch it by hand and put it at" in said
+        assert said.endswith("; or give --detector=FILE, --boxes, --detections or --whole_image\n")
+        assert not (tmp_path / "out").exists()
+
+
+def test_where_keypoints_are_none_of_people_the_whole_picture_is_taken(photos, tmp_path):
+    inputs = keras.Input((64, 48, 3))
+    path = tmp_path / "hands.keras"
+    keras.Model(inputs, keras.layers.Conv2D(21, 5, strides=4, padding="same")(inputs)).save(path)
+    write_card(path, ModelCard("hands", (64, 48), named("hand21")))
+    flags = {"model": path, "input": photos / "000000000007.jpg", "out_dir": tmp_path / "out"}
+    result = run("predict", **flags)
+    assert result.returncode == 0, result.stderr
+    assert "assumed: one in each picture, who fills it, as the keypoints are none of people" in result.stdout
+    assert "1 of 1 images, each taken for one person" in result.stdout
+    assert len(json.loads((tmp_path / "out" / "predictions.json").read_text())) == 1
+
+
+def test_a_video_without_anybody(predictor, tmp_path):
+    clip = write_video(tmp_path / "clip.mp4")
+    nobody = boxes.Detected(lambda image: [])
+    assert files.predict_video(predictor, clip, tmp_path / "out", nobody) == ((5, 0, ["0", "1", "2", "3", "4"]), 5)
+    none = boxes.Detections(write_json(tmp_path / "d.json", [detection(99, BOX_A)]))
+    with pytest.raises(InputError, match="no detection is of one of them"):
+        files.predict_video(predictor, clip, tmp_path / "other", none)
+
+
 def test_the_tool_refuses_in_one_line(photos, model_path, tmp_path):
     flags = {"model": model_path, "input": photos, "out_dir": tmp_path / "out"}
     bad = flags | {"input": photos / "notes.txt"}
@@ -146,7 +219,7 @@ def test_the_tool_refuses_in_one_line(photos, model_path, tmp_path):
     assert f"{photos / 'notes.txt'}: no image can be read there" in message
     assert f"skipped: cannot decode image {photos / 'notes.txt'}" in message
     both = flags | {"boxes": "1,2,3,4", "detections": "d.json"}
-    assert "--detections and --boxes exclude each other" in complaint(run("predict", **both))
+    assert "--boxes and --detections exclude each other" in complaint(run("predict", **both))
     assert not (tmp_path / "out").exists()
 
 
@@ -247,7 +320,7 @@ def test_nothing_is_left_where_no_image_can_be_read(photos, predictor, tmp_path)
 def test_results_of_nobody_are_empty(photos, predictor, tmp_path):
     numbers = {photos / "000000000008.jpg": 8}
     nobody = boxes.Detections(write_json(tmp_path / "d.json", []))
-    assert files.predict_images(predictor, numbers, tmp_path / "out", nobody, print) == (1, 0)
+    assert files.predict_images(predictor, numbers, tmp_path / "out", nobody, print) == (1, 0, ["000000000008.jpg"])
     assert json.loads((tmp_path / "out" / "predictions.json").read_text()) == []
     assert read_csv(tmp_path / "out" / "predictions.csv") == []
 
@@ -273,9 +346,9 @@ def test_videos_stream(predictor, tmp_path, monkeypatch):
         predictor, "predict_batches", lambda batches: predict(groups.append(len(pair[0])) or pair for pair in batches)
     )
 
-    def read_one(name, number):
+    def read_one(*arguments):
         held.append(held[-1] + 1)
-        return boxes.whole_image(name, number)
+        return boxes.whole_image(*arguments)
 
     def draw_one(*arguments):
         held.append(held[-1] - 1)
@@ -283,7 +356,7 @@ def test_videos_stream(predictor, tmp_path, monkeypatch):
 
     monkeypatch.setattr(files, "annotated", draw_one)
     clip = write_video(tmp_path / "clip.avi", num_frames=31)
-    assert files.predict_video(predictor, clip, tmp_path / "out", read_one) == (31, 31, 31)
+    assert files.predict_video(predictor, clip, tmp_path / "out", read_one) == ((31, 31, []), 31)
     assert groups == [2] * 15 + [1]
     assert 0 < max(held) <= 8 and held[-1] == 0
     monkeypatch.setattr(files, "_MAX_PIXELS", 120 * 160)
@@ -296,7 +369,7 @@ def test_photographs_of_the_coco_sample(predictor, tmp_path):
     numbers, bad = found_in(os.path.join(SAMPLE, "images", "val2017"))
     detections = boxes.Detections(os.path.join(SAMPLE, "person_detections_val2017.json"), 0.5)
     detections.check_match({path.name: number for path, number in numbers.items()})
-    num_images, num_people = files.predict_images(predictor, numbers, tmp_path / "out", detections, print)
+    num_images, num_people, _ = files.predict_images(predictor, numbers, tmp_path / "out", detections, print)
     assert (num_images, bad) == (len(numbers), [])
     people = json.loads((tmp_path / "out" / "predictions.json").read_text())
     assert len(people) == num_people > num_images

@@ -82,6 +82,7 @@ def evaluate() -> None:
 def predict() -> None:
     """Predicts people in an image, in the images of a folder or in a video.
 
+        hrnet-tf predict --model=best.keras --input=photo.jpg --out_dir=out
         hrnet-tf predict --model=best.keras --input=photo.jpg --boxes="120,80,60,200;300,75,70,210" --out_dir=out
         hrnet-tf predict --model=best.keras --input=photos --detections=detections.json --out_dir=out
         hrnet-tf predict --model=hrnet_w32_coco_256x192_udp --input=clip.mp4 --out_dir=out
@@ -93,9 +94,11 @@ def predict() -> None:
         predictions.json  COCO's keypoint results with `file_name`, and `frame` for videos
         predictions.csv   file, frame, person, keypoint, x, y, score: a line for each keypoint
 
-    People are looked for in the boxes of --detections (a COCO results file), else in those of --boxes
-    (the same in every picture), else in the whole picture, as fits pictures of one person. Boxes and
-    keypoints are in pixels of the picture as it is looked at, turned as its EXIF orientation says.
+    People are looked for where a detector finds them: that of --detector, by default yolox_s, which is
+    downloaded once. Instead, --detections (a COCO results file) or --boxes (the same in every picture)
+    give boxes, and --whole_image takes every picture for one person, as it does by default with networks
+    of faces, hands or animals. Boxes and keypoints are in pixels of the picture as it is looked at, turned
+    as its EXIF orientation says.
 
     The `image_id` of an image, in detections and in results, is the one that --annotations gives its
     file name; without them the number that its name consists of, such as 785 of 000000000785.jpg;
@@ -111,8 +114,16 @@ def predict() -> None:
     flags.DEFINE_string("input", None, "Image, folder of images, or video.")
     flags.DEFINE_string("out_dir", None, "Folder for annotated copies and results, created; not that of the input.")
     flags.DEFINE_string("detections", None, "COCO results file with the boxes to look in.")
-    flags.DEFINE_float("box_threshold", 0.0, "Least score of a detector's box.", 0)
+    flags.DEFINE_string(
+        "detector",
+        None,
+        "What finds people: a name of `hrnet-tf models yolox`, or an .onnx file of YOLOX, RT-DETR, D-FINE or YOLOv8.",
+    )
+    flags.DEFINE_float(
+        "box_threshold", None, "Least score of a box; by default 0.3 of a detector's and 0 of --detections.", 0, 1
+    )
     flags.DEFINE_string("boxes", None, "Boxes to look in: x,y,width,height;x,y,width,height;... in pixels.")
+    flags.DEFINE_bool("whole_image", False, "Take every picture for one person, who fills it.")
     flags.DEFINE_string("annotations", None, "COCO-format file with the images' ids and the model's keypoints.")
     _define_format_flag()
     flags.DEFINE_float("score_threshold", 0.2, "Keypoints scored at or below it are not drawn.")

@@ -7,12 +7,18 @@ from absl import flags
 from hrnet_tf import PosePredictor, benchmarks, skeletons
 from hrnet_tf.cli import shared
 from hrnet_tf.cli.keypoint_names import renamed
-from hrnet_tf.errors import InputError
+from hrnet_tf.detection import PersonDetector
+from hrnet_tf.errors import InputError, listed
 from hrnet_tf.model_card import read_card
 from hrnet_tf.prediction import boxes, files, video
 from hrnet_tf.prediction.network import load_network
+from hrnet_tf.pretrained.table import find, names
+from hrnet_tf.skeletons.sets import facts
 
 FLAGS = flags.FLAGS
+# What people are found with unless the flags say: it takes about as long as a person of HRNet-W32 with the flip test.
+DEFAULT_DETECTOR = "yolox_s"
+_SOURCES = ("boxes", "detections", "detector", "whole_image")
 
 
 def main() -> None:
@@ -25,36 +31,41 @@ def main() -> None:
     if skeleton is None and FLAGS.keypoint_names:
         raise InputError("--keypoint_names are those of --annotations, which names none")
     categories = annotated.category_ids if annotated else None
-    boxes_of = _boxes_of(categories)
-    category_id = categories[0] if categories else getattr(boxes_of, "category_id", 1)
+    given = _given_boxes(categories)
+    category_id = categories[0] if categories else getattr(given, "category_id", 1)
     bad_images = shared.BadImages()
     is_video = video.is_video(FLAGS.input)
     images = {} if is_video else files.find_images(FLAGS.input, bad_images, annotated.ids if annotated else None)
     if images and FLAGS.detections:
-        boxes_of.check_match(dict(zip(files.picture_names(images), images.values(), strict=True)))
-    omissions = [*(annotated.omissions if annotated else []), *getattr(boxes_of, "omissions", [])]
+        given.check_match(dict(zip(files.picture_names(images), images.values(), strict=True)))
+    omissions = [*(annotated.omissions if annotated else []), *getattr(given, "omissions", [])]
     shared.print_omissions(map(str, omissions))
     predictor = _predictor(skeleton)
+    boxes_of = given or _detector(predictor.skeleton)
     advice = shared.memory_advice(" or give --precision=bfloat16")
     if is_video:
-        unit = "frames"
+        unit, pictures = "frames", "frames"
         with advice:
-            done, people, announced = files.predict_video(
+            done, announced = files.predict_video(
                 predictor, FLAGS.input, FLAGS.out_dir, boxes_of, FLAGS.score_threshold, category_id, FLAGS.keypoints
             )
-        if done < announced:
-            print(f"{FLAGS.input} announces {announced} frames, of which {done} could be read", file=sys.stderr)
-        if FLAGS.detections and people < boxes_of.count:
-            lost = boxes_of.count - people
-            shared.print_omissions([f"left out: {lost} of {boxes_of.count} detections that are of none of its frames"])
+        if done.pictures < announced:
+            print(
+                f"{FLAGS.input} announces {announced} frames, of which {done.pictures} could be read", file=sys.stderr
+            )
+        if FLAGS.detections and done.people < given.count:
+            lost = given.count - done.people
+            shared.print_omissions([f"left out: {lost} of {given.count} detections that are of none of its frames"])
     else:
-        unit = f"of {len(images)} images"
+        unit, pictures = f"of {len(images)} images", "images"
         arguments = images, FLAGS.out_dir, boxes_of, bad_images, FLAGS.score_threshold, category_id, FLAGS.keypoints
         with advice:
-            done, people = files.predict_images(predictor, *arguments)
+            done = files.predict_images(predictor, *arguments)
     bad_images.report()
-    found = f"{people} people" if FLAGS.detections or FLAGS.boxes else "each taken for one person"
-    print(f"{done} {unit}, {found}; wrote {FLAGS.out_dir}")
+    if done.empty:
+        print(f"nobody in {len(done.empty)} {pictures}: {listed(done.empty)}")
+    found = "each taken for one person" if boxes_of is boxes.whole_image else f"{done.people} people"
+    print(f"{done.pictures} {unit}, {found}; wrote {FLAGS.out_dir}")
 
 
 def _predictor(annotations):
@@ -70,13 +81,44 @@ def _predictor(annotations):
     return PosePredictor(network, FLAGS.flip_test, None, None, *people, FLAGS.precision, card, shared.use_xla())
 
 
-def _boxes_of(category_ids):
-    """Where to look for people, as the flags say."""
-    if FLAGS.detections and FLAGS.boxes:
-        raise InputError("--detections and --boxes exclude each other")
+def _given_boxes(category_ids):
+    """Where the flags say to look for people; None where a detector is to find them, or nothing is said."""
+    given = [name for name in _SOURCES if FLAGS[name].value]
+    if len(given) > 1:
+        raise InputError(f"{' and '.join(f'--{name}' for name in given)} exclude each other")
     if FLAGS.detections:
-        return boxes.Detections(FLAGS.detections, FLAGS.box_threshold, category_ids)
+        return boxes.Detections(FLAGS.detections, FLAGS.box_threshold or 0.0, category_ids)
     if FLAGS.boxes:
         return boxes.GivenBoxes(FLAGS.boxes)
-    print("assumed: one person in each picture, who fills it, as neither --detections nor --boxes is given")
-    return boxes.whole_image
+    return boxes.whole_image if FLAGS.whole_image else None
+
+
+def _detector(skeleton):
+    """What finds people: --detector, else the default one, else the whole picture is one's, where people are none."""
+    if not FLAGS.detector and not _is_of_people(skeleton):
+        print(
+            "assumed: one in each picture, who fills it, as the keypoints are none of people that a detector finds: "
+            "--boxes, --detections or --detector say where to look"
+        )
+        return boxes.whole_image
+    try:
+        thresholds = {} if FLAGS.box_threshold is None else {"score_threshold": FLAGS.box_threshold}
+        detector = PersonDetector(
+            FLAGS.detector or DEFAULT_DETECTOR, **thresholds, allow_unverified=FLAGS.allow_unverified
+        )
+    except InputError as error:
+        if FLAGS.detector:
+            raise
+        raise InputError(f"{error}; or give --detector=FILE, --boxes, --detections or --whole_image") from error
+    print(f"people are what {detector.name} finds with a score of at least {detector.score_threshold:g}")
+    return boxes.Detected(detector)
+
+
+def _is_of_people(skeleton):
+    """Whether a detector of people finds who has these keypoints.
+
+    Of a network by name those of its set: macaques' keypoints are called as people's.
+    """
+    if FLAGS.model in names():
+        return facts(find(FLAGS.model).keypoint_set).get("of_people", False)
+    return skeleton.is_of_people

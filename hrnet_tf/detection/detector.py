@@ -35,6 +35,7 @@ class PersonDetector:
     It may be called from several threads at once.
 
     Attributes:
+        name: or file that was given.
         input_size: (h, w) that images are brought to.
         score_threshold: the least score of a box.
         dialect: what the file was recognised as.
@@ -68,7 +69,8 @@ class PersonDetector:
             if not 0 <= value <= 1:
                 raise ValueError(f"`{name}` must be from 0 to 1. Received: {value}")
         self.score_threshold, self._nms_threshold = score_threshold, nms_threshold
-        self._source = f"detector {name_or_file}"
+        self.name = str(name_or_file)
+        self._source = f"detector {self.name}"
         path, size_of_name = detector_file(name_or_file, allow_unverified)
         try:
             self._session = open_session(_content(path), on_gpu=True)

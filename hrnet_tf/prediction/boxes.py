@@ -1,7 +1,8 @@
-"""Where to look for people in which picture: the whole of it, boxes given by hand, or a detector's.
+"""Where to look for people in which picture: where a detector finds them, in the whole of it, in boxes given by hand,
+or in a detector's of a file.
 
-Each source is called with a picture's file name and number, and gives boxes [N,4] (None for the whole
-picture) and their scores [N].
+Each source is called with a picture's file name, its number and its pixels [H,W,3], and gives boxes [N,4] (None for the
+whole picture) and their scores [N].
 """
 
 import dataclasses
@@ -14,16 +15,27 @@ from hrnet_tf.data.annotations import make_table
 from hrnet_tf.data.detections import Box, read_detections
 from hrnet_tf.data.formats import COCO_FORMAT, Format
 from hrnet_tf.data.omissions import Omission, whole_number
+from hrnet_tf.detection.calls import Detector, find_people
 from hrnet_tf.errors import InputError, listed
 from hrnet_tf.files import PathLike, read_json
 from hrnet_tf.inputs import checked_boxes
 from hrnet_tf.skeletons import Skeleton
 
-# File name and number of a picture -> boxes and scores.
-BoxSource = Callable[[str | None, int | None], tuple[np.ndarray | None, np.ndarray]]
+# File name, number and pixels of a picture -> boxes and scores.
+BoxSource = Callable[[str | None, int | None, np.ndarray], tuple[np.ndarray | None, np.ndarray]]
 
 
-def whole_image(name: str | None, number: int | None) -> tuple[None, np.ndarray]:
+@dataclasses.dataclass(frozen=True)
+class Detected:
+    """What a detector finds in the picture."""
+
+    detector: Detector
+
+    def __call__(self, name: str | None, number: int | None, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return find_people(self.detector, image)
+
+
+def whole_image(name: str | None, number: int | None, image: np.ndarray) -> tuple[None, np.ndarray]:
     """Boxes and scores for a picture that is one box: what `Detections` gives for another."""
     return None, np.ones(1, np.float32)
 
@@ -41,7 +53,7 @@ class GivenBoxes:
                 f"boxes must be like 10,20,50,120;80,20,50,120 (x, y, width, height; positive sizes). Received: {text}"
             ) from error
 
-    def __call__(self, name: str | None, number: int | None) -> tuple[np.ndarray, np.ndarray]:
+    def __call__(self, name: str | None, number: int | None, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return self.boxes, np.ones(len(self.boxes), np.float32)
 
 
@@ -84,7 +96,9 @@ class Detections:
                 self._numbered.setdefault(number, []).append(box)
         self.count = len(kept)
 
-    def __call__(self, name: str | None, number: int | None) -> tuple[np.ndarray, np.ndarray]:
+    def __call__(
+        self, name: str | None, number: int | None, image: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Boxes [N,4] and scores [N] of the picture of this file name and number (None if it has none)."""
         of_name = [] if name is None else self._of_name(name)
         boxes = of_name + ([] if number is None else self._numbered.get(number, []))

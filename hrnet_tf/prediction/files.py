@@ -11,6 +11,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -19,19 +20,32 @@ from hrnet_tf import progress
 from hrnet_tf.ahead import THREADS, ahead, in_background
 from hrnet_tf.data.layouts import ImageFolder
 from hrnet_tf.errors import InputError
-from hrnet_tf.evaluation import rescore
 from hrnet_tf.files import PathLike, replacing
-from hrnet_tf.inputs import load_image
-from hrnet_tf.prediction.boxes import BoxSource
+from hrnet_tf.inputs import checked_boxes, load_image
+from hrnet_tf.prediction.boxes import BoxSource, Detections
+from hrnet_tf.prediction.people import People, scored_people
 from hrnet_tf.prediction.predictor import PosePredictor
 from hrnet_tf.prediction.results import Picture, ResultForm, results_writer
 from hrnet_tf.prediction.video import open_video, video_writer
-from hrnet_tf.skeletons import Skeleton
-from hrnet_tf.visualize import draw_boxes, draw_keypoints, write_image
+from hrnet_tf.visualize import write_image
 
 # Pictures are predicted together until they have this many pixels: 150 MB, of which there may be four at a time, with
 # those that wait, are read and are drawn.
 _MAX_PIXELS = 50_000_000
+
+
+class Done(NamedTuple):
+    """What was predicted.
+
+    Attributes:
+        pictures: how many.
+        people: how many in all of them.
+        empty: names of the images, or numbers of the frames, in which there is nobody.
+    """
+
+    pictures: int
+    people: int
+    empty: list[str]
 
 
 def find_images(
@@ -130,7 +144,7 @@ def predict_images(
     score_threshold: float = 0.2,
     category_id: int = 1,
     keypoint_set: str | None = None,
-) -> tuple[int, int]:
+) -> Done:
     """Predicts people in image files and writes annotated copies, `predictions.json` and `predictions.csv`.
 
     Args:
@@ -144,7 +158,7 @@ def predict_images(
         keypoint_set: of `skeletons.NAMES`, what results and copies have instead of the network's keypoints.
 
     Returns:
-        the numbers of images and of people predicted.
+        what was predicted.
 
     Raises:
         InputError: no image can be read, or `out_dir` cannot be written or is the images' folder, or the network
@@ -165,10 +179,10 @@ def predict_images(
             if isinstance(image, InputError):
                 on_bad_image(image)
             else:
-                yield Picture(name, image, ids[path], *boxes_of(name, number))
+                yield Picture(name, image, ids[path], *boxes_of(name, number, image))
 
-    def draw(picture, keypoints):
-        drawn = annotated(picture, keypoints, form.skeleton, score_threshold)
+    def draw(picture, people):
+        drawn = annotated(picture, people, score_threshold)
         copy = Path(out_dir, copy_name(picture.name))
         copy.parent.mkdir(parents=True, exist_ok=True)
         write_image(copy, drawn)
@@ -178,7 +192,7 @@ def predict_images(
         raise InputError(f"annotated copies would replace the originals: give another folder than {out_dir}")
     with _staging_folder(out_dir, root) as staging:
         done = _predict(predictor, pictures(), draw, THREADS, staging, len(numbers), form)
-        if not done[0]:
+        if not done.pictures:
             raise InputError("none of the images can be read")
         _move_all(staging, out_dir)
     return done
@@ -192,7 +206,7 @@ def predict_video(
     score_threshold: float = 0.2,
     category_id: int = 1,
     keypoint_set: str | None = None,
-) -> tuple[int, int, int]:
+) -> tuple[Done, int]:
     """Predicts people in a video's frames and writes an annotated copy (`.mp4`) beside the two files of results.
 
     A frame's number, from 0, is its `image_id` in detections and in results. Sound is not copied.
@@ -202,7 +216,7 @@ def predict_video(
         predictor, out_dir, boxes_of, score_threshold, category_id, keypoint_set: as for `predict_images`.
 
     Returns:
-        the numbers of frames and of people predicted, and the number of frames that the file announces.
+        what was predicted, and the number of frames that the file announces.
 
     Raises:
         InputError: the video cannot be read, or `out_dir` cannot be written or is the video's folder, or the network
@@ -213,26 +227,25 @@ def predict_video(
     with open_video(path) as (frames, fps, announced), _staging_folder(out_dir, path.parent) as staging:
         with video_writer(Path(staging, f"{path.stem}.mp4"), fps) as write:
 
-            def draw(picture, keypoints):
-                write(annotated(picture, keypoints, form.skeleton, score_threshold))
+            def draw(picture, people):
+                write(annotated(picture, people, score_threshold))
 
-            pictures = (Picture(path.name, image, i, *boxes_of(None, i), i) for i, image in enumerate(frames))
+            pictures = (Picture(path.name, image, i, *boxes_of(None, i, image), i) for i, image in enumerate(frames))
             done = _predict(predictor, pictures, draw, 1, staging, announced or None, form)
-        if not done[0]:
+        if not done.pictures:
             raise InputError(f"cannot decode video {path}: no frame of it")
-        if not done[1]:
+        if not done.people and isinstance(boxes_of, Detections):
             raise InputError(
-                f"{path}: nobody to predict in its {done[0]} frames: no detection is of one of them. Wanted: "
-                f"detections whose image_id is a frame's number, from 0 to {done[0] - 1}"
+                f"{path}: nobody to predict in its {done.pictures} frames: no detection is of one of them. Wanted: "
+                f"detections whose image_id is a frame's number, from 0 to {done.pictures - 1}"
             )
         _move_all(staging, out_dir)
-    return *done, announced
+    return done, announced
 
 
-def annotated(picture: Picture, keypoints: np.ndarray, skeleton: Skeleton, score_threshold: float) -> np.ndarray:
-    """The picture [H,W,3] uint8 with its boxes and people [N,K,3] drawn over it."""
-    image = picture.image if picture.boxes is None else draw_boxes(picture.image, picture.boxes)
-    return draw_keypoints(image, keypoints, skeleton, score_threshold)
+def annotated(picture: Picture, people: People, score_threshold: float) -> np.ndarray:
+    """The picture [H,W,3] uint8 with its boxes, unless it is one as a whole, and its people drawn over it."""
+    return people.draw(picture.image, score_threshold, with_boxes=picture.boxes is not None)
 
 
 def copy_name(name: str) -> str:
@@ -241,7 +254,7 @@ def copy_name(name: str) -> str:
 
 
 def _predict(predictor, pictures, draw, threads, folder, total, form):
-    """Predicts `pictures` in turn, calls `draw(picture, keypoints)` and writes the results into `folder`.
+    """Predicts `pictures` in turn, calls `draw(picture, people)` and writes the results into `folder`.
 
     While the network computes a group of pictures, the next one is read and the last one drawn.
 
@@ -252,9 +265,10 @@ def _predict(predictor, pictures, draw, threads, folder, total, form):
         total: how many pictures there are, None where that is unknown.
 
     Returns:
-        the numbers of pictures and people.
+        what was predicted, `Done`.
     """
     num_pictures = num_people = 0
+    empty: list[str] = []
     started: collections.deque[list[Picture]] = collections.deque()
 
     def batches(groups):
@@ -265,14 +279,14 @@ def _predict(predictor, pictures, draw, threads, folder, total, form):
     def predicted(groups, add):
         for found in predictor.predict_batches(batches(groups)):
             for picture, keypoints in zip(started.popleft(), found, strict=True):
-                scores = rescore(picture.box_scores, keypoints[..., 2])
-                keypoints = form.of(keypoints)
-                add(picture, keypoints, scores)
-                yield picture, keypoints
+                boxes = checked_boxes(picture.boxes, picture.image)
+                people = form.of(scored_people(keypoints, boxes, picture.box_scores, predictor.skeleton))
+                add(picture, people)
+                yield picture, people
 
     def draw_one(pair):
         draw(*pair)
-        return len(pair[1])
+        return pair[0].name if pair[0].frame is None else str(pair[0].frame), len(pair[1])
 
     with (
         results_writer(folder, form) as add,
@@ -280,11 +294,13 @@ def _predict(predictor, pictures, draw, threads, folder, total, form):
         contextlib.closing(in_background(_groups(pictures, predictor.batch_size))) as groups,
         contextlib.closing(ahead(draw_one, predicted(groups, add), threads)) as drawn,
     ):
-        for count in drawn:
+        for name, count in drawn:
             num_pictures, num_people = num_pictures + 1, num_people + count
+            if not count:
+                empty.append(name)
             shown.set_postfix(people=num_people, refresh=False)
             shown.update()
-    return num_pictures, num_people
+    return Done(num_pictures, num_people, empty)
 
 
 def _groups(pictures, num_people):

@@ -19,6 +19,8 @@ from hrnet_tf import geometry
 from hrnet_tf.ahead import THREADS, ahead, one_late
 from hrnet_tf.data.pipeline import crop_matrices
 from hrnet_tf.data.records import PersonRecords
+from hrnet_tf.detection.calls import Detector, find_people
+from hrnet_tf.detection.detector import PersonDetector
 from hrnet_tf.devices import has_gpu, use_xla, without_tensor_float_32
 from hrnet_tf.errors import InputError
 from hrnet_tf.files import PathLike
@@ -28,6 +30,7 @@ from hrnet_tf.model_card import ModelCard, read_card
 from hrnet_tf.models.sums import may_fuse_sums
 from hrnet_tf.prediction.keypoints import make_predict_function, to_image
 from hrnet_tf.prediction.network import Network, for_inference, load_network, network_of
+from hrnet_tf.prediction.people import People, scored_people
 from hrnet_tf.prediction.runners import Runner
 from hrnet_tf.skeletons import COCO, Skeleton, match
 
@@ -40,7 +43,10 @@ class PosePredictor:
     card's to say: another skeleton has the same names, in the order in which results are wanted.
 
         predictor = PosePredictor("best.keras")
-        people = predictor("photo.jpg", [[120, 80, 60, 200]])  # [1,17,3]
+        keypoints = predictor("photo.jpg", [[120, 80, 60, 200]])  # [1,17,3]
+
+        predictor = PosePredictor("best.keras", detector="yolox_s")
+        people = predictor.people("photo.jpg")  # those that the detector finds
 
     It may be called from several threads at once. A process forked after TensorFlow has run in it hangs in
     TensorFlow: start others with `multiprocessing.get_context("spawn")`.
@@ -49,6 +55,7 @@ class PosePredictor:
         input_size: (H, W) of the crops.
         skeleton: `skeletons.Skeleton` of the K keypoints of results.
         codec, refine: that are used.
+        detector: that finds people, or None.
     """
 
     def __init__(
@@ -63,6 +70,7 @@ class PosePredictor:
         card: ModelCard | None = None,
         jit_compile: bool | None = None,
         tf32: bool = True,
+        detector: PathLike | Detector | None = None,
     ):
         """Loads the network.
 
@@ -86,9 +94,11 @@ class PosePredictor:
             tf32: leave it to TensorFlow's switch whether GPUs since Ampere multiply float32 with 10 bits of the
                 mantissa, which they do by default. False is all bits: the switch, which is the process's, is off while
                 a call of the network runs.
+            detector: what `people` finds people with: a name or file of `detection.PersonDetector`; or anything that
+                is called with an image [H,W,3] uint8 RGB and returns boxes [N,4], or a tuple of boxes and scores [N].
 
         Raises:
-            InputError: the network cannot be loaded or is no pose network, its keypoints are not
+            InputError: the network or the detector cannot be loaded or is no pose network, its keypoints are not
                 those of the skeleton, or unknown, the flip test lacks pairs (`Skeleton.check_mirroring`), or its
                 precision cannot be chosen.
             ValueError: an unknown `codec`, `refine` or `precision`, or `batch_size` is not positive.
@@ -117,6 +127,7 @@ class PosePredictor:
         self.codec = codec or (card.codec if card else "msra")
         self.refine = refine or (card.refine if card and card.codec == self.codec else None)
         self.batch_size = batch_size
+        self.detector = detector if callable(detector) or detector is None else PersonDetector(detector)
         jit_compile = use_xla() if jit_compile is None else jit_compile
         predict = make_predict_function(
             tf.distribute.get_strategy(),
@@ -151,6 +162,28 @@ class PosePredictor:
             InputError: the image or a box cannot be used.
         """
         return self.predict_batch([image], [boxes_xywh])[0]
+
+    def people(self, image: ArrayLike | PathLike, boxes_xywh: ArrayLike | None = None) -> People:
+        """The people of one image, with their boxes and scores.
+
+        Args:
+            image: as `__call__` takes it.
+            boxes_xywh: as `__call__` takes them. None is those that the detector finds, and without a detector the
+                whole image as one box.
+
+        Returns:
+            `People`, of nobody where the detector finds nobody.
+
+        Raises:
+            InputError: the image, a box or what the detector returns cannot be used.
+        """
+        image = load_image(image)
+        if boxes_xywh is None and self.detector is not None:
+            boxes, scores = find_people(self.detector, image)
+        else:
+            boxes = checked_boxes(boxes_xywh, image)
+            scores = np.ones(len(boxes), np.float32)
+        return scored_people(self(image, boxes), boxes, scores, self.skeleton)
 
     def predict_batch(
         self,

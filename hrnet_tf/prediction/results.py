@@ -6,20 +6,18 @@ Shape legend: H and W image, N people, K keypoints.
 import contextlib
 import csv
 import dataclasses
-import itertools
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from hrnet_tf.files import PathLike
+from hrnet_tf.prediction.people import People
 from hrnet_tf.skeletons import Skeleton, convert, named
 
 JSON_NAME, CSV_NAME = "predictions.json", "predictions.csv"
 CSV_COLUMNS = ("file", "frame", "person", "keypoint", "x", "y", "score")
-_DECIMALS = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,16 +64,19 @@ class ResultForm:
         self.skeleton = named(keypoint_set) if keypoint_set else network
         self.keypoint_set = keypoint_set
         self.category_id = category_id
-        self.of(np.zeros((0, network.num_keypoints, 3), np.float32))
+        convert(np.zeros((0, network.num_keypoints, 3), np.float32), network, self.skeleton)
 
-    def of(self, keypoints: np.ndarray) -> np.ndarray:
-        """[N,K2,3] of predicted keypoints [N,K,3]."""
-        return convert(keypoints, self._network, self.skeleton) if self.keypoint_set else keypoints
+    def of(self, people: People) -> People:
+        """Predicted people with these keypoints."""
+        if not self.keypoint_set:
+            return people
+        keypoints = convert(people.keypoints, self._network, self.skeleton)
+        return dataclasses.replace(people, keypoints=keypoints, skeleton=self.skeleton)
 
 
 @contextlib.contextmanager
-def results_writer(folder: PathLike, form: ResultForm) -> Iterator[Callable[[Picture, np.ndarray, np.ndarray], None]]:
-    """Yields a function (picture, keypoints [N,K2,3], people's scores [N]) that adds to both files in `folder`."""
+def results_writer(folder: PathLike, form: ResultForm) -> Iterator[Callable[[Picture, People], None]]:
+    """Yields a function (picture, its `People` of the form's keypoints) that adds to both files in `folder`."""
     with (
         open(Path(folder, JSON_NAME), "w", encoding="utf-8") as json_file,
         open(Path(folder, CSV_NAME), "w", encoding="utf-8", newline="") as csv_file,
@@ -85,18 +86,15 @@ def results_writer(folder: PathLike, form: ResultForm) -> Iterator[Callable[[Pic
         separator = "[\n"
         of_set = {"keypoint_set": form.keypoint_set} if form.keypoint_set else {}
 
-        def add(picture: Picture, keypoints: np.ndarray, scores: np.ndarray) -> None:
+        def add(picture: Picture, people: People) -> None:
             nonlocal separator
             frame = {} if picture.frame is None else {"frame": picture.frame}
-            for person, (points, score) in enumerate(zip(keypoints, scores, strict=True)):
-                rounded = np.round(points.astype(np.float64), _DECIMALS).tolist()
-                result: dict[str, Any] = {"image_id": picture.image_id, "category_id": form.category_id}
-                result |= {"keypoints": [*itertools.chain(*rounded)]}
-                result |= {"score": round(float(score), _DECIMALS), "file_name": picture.name, **frame, **of_set}
+            for person, result in enumerate(people.to_coco(picture.image_id, form.category_id)):
+                result |= {"file_name": picture.name, **frame, **of_set}
                 json_file.write(separator + json.dumps(result))
                 separator = ",\n"
-                for name, values in zip(form.skeleton.names, rounded, strict=True):
-                    table.writerow([picture.name, picture.frame, person, name, *values])
+                for name, values in zip(form.skeleton.names, np.reshape(result["keypoints"], (-1, 3)), strict=True):
+                    table.writerow([picture.name, picture.frame, person, name, *values.tolist()])
 
         yield add
         json_file.write("[]\n" if separator == "[\n" else "\n]\n")

@@ -3,7 +3,8 @@
 Of each set, by its name,
 
     title         what is found with it
-    same_as       the set whose keypoints it has: then this and the title are all there is
+    of_people     true where these are people's, from head to hips at least: a detector of people finds their boxes
+    same_as       the set whose keypoints it has: then this, the title and what differs are all there is
     source        where it is defined
     keypoints     K names: those of its annotation files, and COCO's where there are none
     pairs         left and right beyond those that the names tell (`hrnet_tf.sides`): [left, right], numbers from 0
@@ -52,6 +53,12 @@ def sigmas_of(names: Sequence[str]) -> tuple[float, ...]:
     of_set = _SETS[name] if "sigmas" in _SETS[name] else _SETS["coco"]
     sigmas = dict(zip(of_set["keypoints"], of_set["sigmas"], strict=True))
     return tuple(sigmas.get(name, DEFAULT_OKS_SIGMA) for name in names)
+
+
+def is_of_people(names: Iterable[str]) -> bool:
+    """Whether keypoint names are those of a published set of people: not of faces or hands, nor of animals."""
+    name = find(names)
+    return name is not None and facts(name).get("of_people", False)
 
 
 @functools.cache

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Self
 
 from hrnet_tf.errors import InputError, listed, shown
-from hrnet_tf.skeletons.sets import DEFAULT_OKS_SIGMA, sigmas_of
+from hrnet_tf.skeletons.sets import DEFAULT_OKS_SIGMA, is_of_people, sigmas_of
 
 # Pairs are told in a line of so many characters before the rest is counted.
 _PAIRS_LENGTH = 1000
@@ -43,6 +43,11 @@ class Skeleton:
     @property
     def num_keypoints(self) -> int:
         return len(self.names)
+
+    @property
+    def is_of_people(self) -> bool:
+        """Whether these are a published set of people's keypoints: not those of faces, hands or animals."""
+        return is_of_people(self.names)
 
     def with_flip_pairs(self, pairs: Sequence[Sequence[str | int]], source: str = "flip_pairs") -> Self:
         """The same keypoints with other pairs, which are all there are.
