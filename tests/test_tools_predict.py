@@ -157,7 +157,7 @@ def test_a_folder_with_a_detector(photos, model_path, finds_red, tmp_path):
     result = run("predict", **flags, box_threshold=0.85)
     assert result.returncode == 0, result.stderr
     assert f"people are what {finds_red} finds with a score of at least 0.85" in result.stdout
-    assert "nobody in 3 images: 000000000007.jpg, 000000000008.jpg, 000000000009.jpg" in result.stdout
+    assert "nobody in 3 of 4 images: 000000000007.jpg, 000000000008.jpg, 000000000009.jpg" in result.stdout
     assert "2 images could not be read" in result.stdout and "4 of 5 images, 1 people" in result.stdout
     (person,) = json.loads((tmp_path / "out" / "predictions.json").read_text())
     expected = PosePredictor(model_path, detector=finds_red).people(painted)
@@ -182,7 +182,7 @@ def test_the_default_detector_is_fetched(is_there, photos, model_path, finds_red
     if is_there:
         assert result.returncode == 0, result.stderr
         assert "people are what yolox_s finds with a score of at least 0.3" in result.stdout
-        assert "nobody in 1 images: 000000000007.jpg\n1 of 1 images, 0 people" in result.stdout
+        assert "nobody in 1 of 1 images: 000000000007.jpg\n1 of 1 images, 0 people" in result.stdout
     else:
         said = complaint(result)
         assert "cannot download yolox_s" in said and "Fetch it by hand and put it at" in said

@@ -17,7 +17,7 @@ from hrnet_tf.skeletons.sets import facts
 
 FLAGS = flags.FLAGS
 # What people are found with unless the flags say: it takes about as long as a person of HRNet-W32 with the flip test.
-DEFAULT_DETECTOR = "yolox_s"
+_DEFAULT_DETECTOR = "yolox_s"
 _SOURCES = ("boxes", "detections", "detector", "whole_image")
 
 
@@ -63,7 +63,7 @@ def main() -> None:
             done = files.predict_images(predictor, *arguments)
     bad_images.report()
     if done.empty:
-        print(f"nobody in {len(done.empty)} {pictures}: {listed(done.empty)}")
+        print(f"nobody in {len(done.empty)} of {done.pictures} {pictures}: {listed(done.empty)}")
     found = "each taken for one person" if boxes_of is boxes.whole_image else f"{done.people} people"
     print(f"{done.pictures} {unit}, {found}; wrote {FLAGS.out_dir}")
 
@@ -104,7 +104,7 @@ def _detector(skeleton):
     try:
         thresholds = {} if FLAGS.box_threshold is None else {"score_threshold": FLAGS.box_threshold}
         detector = PersonDetector(
-            FLAGS.detector or DEFAULT_DETECTOR, **thresholds, allow_unverified=FLAGS.allow_unverified
+            FLAGS.detector or _DEFAULT_DETECTOR, **thresholds, allow_unverified=FLAGS.allow_unverified
         )
     except InputError as error:
         if FLAGS.detector:

@@ -21,6 +21,7 @@ from hrnet_tf.pretrained.local import detector_file
 
 # People in an image at most; candidates that duplicates are looked for among.
 MAX_PEOPLE, _MAX_CANDIDATES = 300, 5000
+DEFAULT_SCORE = 0.3
 # Of files that take any.
 _DEFAULT_SIZE = (640, 640)
 _TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
@@ -44,7 +45,7 @@ class PersonDetector:
     def __init__(
         self,
         name_or_file: PathLike,
-        score_threshold: float = 0.3,
+        score_threshold: float = DEFAULT_SCORE,
         nms_threshold: float = 0.5,
         input_size: tuple[int, int] | None = None,
         allow_unverified: bool = False,
