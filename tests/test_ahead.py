@@ -134,9 +134,9 @@ def test_images_are_read_and_cut_while_the_network_computes(monkeypatch):
 
 def test_files_are_read_and_drawn_while_the_network_computes(tmp_path, monkeypatch):
     (tmp_path / "in").mkdir()
-    for i in range(6):
+    for i in range(12):
         cv2.imwrite(str(tmp_path / "in" / f"{i}.png"), noise(40, 30, seed=i))
-    read, drawn = ([threading.Event() for _ in range(6)] for _ in range(2))
+    read, drawn = ([threading.Event() for _ in range(12)] for _ in range(2))
     in_time = []
 
     def noted(function, events):
@@ -147,16 +147,16 @@ def test_files_are_read_and_drawn_while_the_network_computes(tmp_path, monkeypat
 
         return call
 
-    def release(call):  # two pictures a call
-        in_time.append((call == 2 or read[2 * call + 2].wait(SOON)) and (call < 2 or drawn[0].wait(SOON)))
+    def release(call):  # four pictures a call: the last of the next is read, the first of all drawn
+        in_time.append((call == 2 or read[4 * call + 7].wait(SOON)) and (call < 2 or drawn[0].wait(SOON)))
 
     numbers = files.find_images(tmp_path / "in", print)
     monkeypatch.setattr(files, "load_image", noted(files.load_image, read))
     monkeypatch.setattr(files, "write_image", noted(files.write_image, drawn))
-    estimate = PosePredictor(blocked_network(release), skeleton=COLORS, flip_test=False, batch_size=2)
-    assert files.predict_images(estimate, numbers, tmp_path / "out", boxes.whole_image, print) == (6, 6, [])
+    estimate = PosePredictor(blocked_network(release), skeleton=COLORS, flip_test=False, batch_size=4)
+    assert files.predict_images(estimate, numbers, tmp_path / "out", boxes.whole_image, print) == (12, 12, [])
     assert in_time == [True] * 3
-    assert {path.name for path in (tmp_path / "out").glob("*.png")} == {f"{i}.png" for i in range(6)}
+    assert {path.name for path in (tmp_path / "out").glob("*.png")} == {f"{i}.png" for i in range(12)}
 
 
 def is_compiled(estimate):
