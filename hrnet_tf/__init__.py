@@ -12,6 +12,7 @@ from hrnet_tf.version import __version__
 if TYPE_CHECKING:
     from hrnet_tf import (
         benchmarks,
+        detection,
         evaluation,
         export,
         geometry,
@@ -35,6 +36,7 @@ __all__ = [
     "__version__",
     "benchmarks",
     "build_model",
+    "detection",
     "evaluation",
     "export",
     "geometry",

@@ -15,7 +15,9 @@ NUM_CLASSES = 80
 
 def constant_file(path, outputs, size=(416, 416), inputs=("images",), metadata=None, is_dynamic=False):
     """An ONNX file with constant outputs {name: array}, for images [1,3,h,w]; a dynamic one does not say h, w and n."""
-    nodes = [_constant(name, np.asarray(array)) for name, array in outputs.items()]
+    nodes = []
+    for name, array in outputs.items():
+        nodes += _of_unknown_shape(name, np.asarray(array)) if is_dynamic else [_constant(name, np.asarray(array))]
     values = [_value(name, np.asarray(array), is_dynamic) for name, array in outputs.items()]
     return _write(path, nodes, values, ["h", "w"] if is_dynamic else size, inputs, metadata)
 
@@ -105,6 +107,17 @@ def yolov8_output(boxes, scores, size):
 
 def _constant(name, value):
     return helper.make_node("Constant", [], [name], value=numpy_helper.from_array(value, f"{name}_value"))
+
+
+def _of_unknown_shape(name, value):
+    """Nodes of a constant that ONNX Runtime cannot tell the shape of: it is computed from the image."""
+    zero = [helper.make_node("Mul", ["images", f"{name}_zero"], [f"{name}_zeros"])]
+    zero.append(helper.make_node("ReduceMax", [f"{name}_zeros"], [f"{name}_float"], keepdims=0))
+    zero.append(helper.make_node("Cast", [f"{name}_float"], [f"{name}_whole"], to=TensorProto.INT64))
+    shape = helper.make_node("Add", [f"{name}_lengths", f"{name}_whole"], [f"{name}_shape"])
+    constants = {f"{name}_zero": np.float32(0), f"{name}_lengths": np.int64(value.shape), f"{name}_flat": value.ravel()}
+    reshape = helper.make_node("Reshape", [f"{name}_flat", f"{name}_shape"], [name])
+    return [*(_constant(key, np.asarray(array)) for key, array in constants.items()), *zero, shape, reshape]
 
 
 def _value(name, array, is_dynamic=False):

@@ -128,9 +128,9 @@ class PersonDetector:
         return dict(zip((node.name for node in self._session.get_outputs()), found, strict=True))
 
     def _output_shapes(self) -> dict[str, list[int]]:
-        """{name: shape}, of an output that is alone as it comes: the file need not say."""
+        """{name: shape}, as they come where the file does not say."""
         shapes = {node.name: list(node.shape) for node in self._session.get_outputs()}
-        if len(shapes) == 1 and not all(isinstance(length, int) for length in next(iter(shapes.values()))):
+        if not all(isinstance(length, int) for shape in shapes.values() for length in shape):
             found = self._outputs(np.zeros((1, 3, *self.input_size), np.float32))
             shapes = {name: list(array.shape) for name, array in found.items()}
         return shapes

@@ -40,14 +40,12 @@ class Dialect:
     has_duplicates: bool = False
 
 
-def recognised(
-    inputs: Sequence[str], outputs: Mapping[str, Sequence[int | str | None]], size: tuple[int, int]
-) -> Dialect:
+def recognised(inputs: Sequence[str], outputs: Mapping[str, Sequence[int]], size: tuple[int, int]) -> Dialect:
     """The dialect of an ONNX file.
 
     Args:
         inputs: their names.
-        outputs: {name: shape}, without numbers where these are not fixed.
+        outputs: {name: shape}, as some image gives them.
         size: (h, w) of the input.
 
     Raises:
@@ -61,13 +59,13 @@ def recognised(
         return _DETR
     if len(shapes) == 1 and len(shapes[0]) == 3 and shapes[0][0] == 1:
         _, rows, columns = shapes[0]
-        if rows == cells and isinstance(columns, int) and columns > 5:
+        if rows == cells and columns > 5:
             return _YOLOX
-        if columns == cells and isinstance(rows, int) and rows > 4:
+        if columns == cells and rows > 4:
             return _YOLOV8
         if columns == 6:
             return _END_TO_END
-    found = ", ".join(f"{name} {list(shape)}".replace("'", "") for name, shape in outputs.items())
+    found = ", ".join(f"{name} {list(shape)}" for name, shape in outputs.items())
     raise InputError(
         f"its outputs are those of no detector that is known: YOLOX's [1,{cells},5+C], MMDeploy's dets and labels, "
         f"RT-DETR's and D-FINE's labels, boxes and scores with the input {SIZES}, YOLOv8's [1,4+C,{cells}] or [1,n,6] "
