@@ -4,6 +4,9 @@ import hashlib
 import json
 import os
 import pathlib
+import re
+import subprocess
+import sys
 import zipfile
 
 import detectors
@@ -233,6 +236,11 @@ def test_a_detector_by_name(tmp_path, monkeypatch):
         (tmp_path / "list.tsv").write_text("\n".join(rows))
         monkeypatch.setenv("HRNET_TF_PRETRAINED", str(tmp_path / "list.tsv"))
         monkeypatch.setenv("HRNET_TF_HOME", str(tmp_path / "cache"))
+        command = [sys.executable, "-m", "hrnet_tf.cli"]
+        said = subprocess.run([*command, "download", "known"], capture_output=True, text=True, check=True).stdout
+        assert said == f"known: {next((tmp_path / 'cache').glob('known-*.onnx'))}\n"
+        said = subprocess.run([*command, "models", "known"], capture_output=True, text=True, check=True).stdout
+        assert re.search("\nknown +96x160 +none \\(detector\\) +yes\n", said)
         detector = PersonDetector("known")
         assert detector.input_size == SIZE  # the list's: the file does not say
         np.testing.assert_allclose(detector(np.zeros((*SIZE, 3), np.uint8))[0], BOXES[::-1], atol=1e-3)
