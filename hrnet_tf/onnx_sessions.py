@@ -6,6 +6,8 @@ if TYPE_CHECKING:
     import onnxruntime
 
 _CUDA = "CUDAExecutionProvider"
+# What ONNX Runtime says by itself: not how it would have liked a file to be written.
+_ERRORS = 3
 
 
 def open_session(model: str | bytes, on_gpu: bool, use_tf32: bool = False) -> "onnxruntime.InferenceSession":
@@ -24,4 +26,6 @@ def open_session(model: str | bytes, on_gpu: bool, use_tf32: bool = False) -> "o
     providers: list[Any] = ["CPUExecutionProvider"]
     if on_gpu and _CUDA in onnxruntime.get_available_providers():
         providers.insert(0, (_CUDA, {"use_tf32": str(int(use_tf32))}))
-    return onnxruntime.InferenceSession(model, providers=providers)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = _ERRORS
+    return onnxruntime.InferenceSession(model, options, providers=providers)

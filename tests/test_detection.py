@@ -12,6 +12,7 @@ import zipfile
 import detectors
 import file_server
 import numpy as np
+import onnx
 import pytest
 
 from hrnet_tf import InputError, visualize
@@ -198,6 +199,18 @@ def test_other_files_are_refused_by_their_outputs(outputs, inputs, message, tmp_
     with pytest.raises(InputError, match=message) as refusal:
         PersonDetector(path)
     assert str(refusal.value).startswith(f"detector {path}: ") and len(str(refusal.value)) <= MAX_LINE
+
+
+def test_a_detector_that_cannot_be_run_is_named_once(tmp_path):
+    """It fails for every image, as an image has more numbers than what it is to be reshaped to."""
+    path = detectors.constant_file(tmp_path / "d.onnx", dets(BOXES, SCORES, [0, 0]), is_dynamic=True)
+    model = onnx.load(path)
+    model.graph.node.append(onnx.helper.make_node("Reshape", ["images", "dets_lengths"], ["unused"]))
+    model.graph.output.append(onnx.helper.make_tensor_value_info("unused", onnx.TensorProto.FLOAT, ["a", "b", "c"]))
+    onnx.save(model, path)
+    with pytest.raises(InputError, match=f"^detector {path}: it cannot be run: ") as refusal:
+        PersonDetector(path)
+    assert len(str(refusal.value)) <= MAX_LINE
 
 
 def test_no_detector_at_all(tmp_path):

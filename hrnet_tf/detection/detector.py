@@ -76,8 +76,7 @@ class PersonDetector:
         try:
             self._session = open_session(_content(path), on_gpu=True)
         except Exception as error:  # ONNX Runtime raises many types on a damaged file
-            why = f": {reason(error)}" if not isinstance(error, InputError) else f": {error}"
-            raise InputError(f"{self._source} cannot be loaded{why}") from error
+            raise InputError(f"{self._source} cannot be loaded: {reason(error)}") from error
         try:
             self._image, self._type, self.input_size = _image_input(
                 self._session.get_inputs(), input_size or size_of_name or _DEFAULT_SIZE
@@ -114,7 +113,11 @@ class PersonDetector:
     def _run(self, placed: np.ndarray) -> dict[str, np.ndarray]:
         """Outputs by name of an input [h,w,3] uint8 RGB."""
         channels = placed[..., ::-1] if self.dialect.is_bgr else placed
-        return self._outputs(channels.transpose(2, 0, 1)[None].astype(np.float32) * (self.dialect.maximum / 255))
+        batch = channels.transpose(2, 0, 1)[None].astype(np.float32) * (self.dialect.maximum / 255)
+        try:
+            return self._outputs(batch)
+        except InputError as error:
+            raise InputError(f"{self._source}: {error}") from error
 
     def _outputs(self, batch: np.ndarray) -> dict[str, np.ndarray]:
         """Outputs by name of what goes into the network [1,3,h,w]."""
@@ -124,7 +127,7 @@ class PersonDetector:
         try:
             found = self._session.run(None, feed)
         except Exception as error:
-            raise InputError(f"{self._source} cannot be run: {reason(error)}") from error
+            raise InputError(f"it cannot be run: {reason(error)}") from error
         return dict(zip((node.name for node in self._session.get_outputs()), found, strict=True))
 
     def _output_shapes(self) -> dict[str, list[int]]:
