@@ -7,6 +7,7 @@ import pytest
 from pycocotools.coco import COCO as CocoFile
 
 import hrnet_tf.synthetic.clothes as synthetic_clothes
+import hrnet_tf.synthetic.composition as synthetic_composition
 import hrnet_tf.synthetic.cones as synthetic_cones
 import hrnet_tf.synthetic.dataset as synthetic_dataset
 import hrnet_tf.synthetic.people as synthetic_people
@@ -151,7 +152,7 @@ def test_solids_hide_what_is_behind_them():
 def standing_person(yaw, middle=(100.0, 140.0)):
     figure, placement, layer = standing_figure(yaw, middle)
     keypoints = np.array([placement.project(figure.points[name])[0] for name in COCO.names])
-    return synthetic_scenes._Person(layer, (100.0, 250.0), 200.0, 200.0, keypoints, np.ones(17, bool))
+    return synthetic_composition.Person(layer, (100.0, 250.0), 200.0, 200.0, keypoints, np.ones(17, bool))
 
 
 @pytest.mark.parametrize(("yaw", "near", "far"), [(90, "right", "left"), (-90, "left", "right")])
@@ -170,7 +171,7 @@ def obstacle(y, radius):
     center = np.array([100.0, y, 0.0])
     ball = synthetic_cones.Cone(center, center + np.array([1.0, 0, 0]), (radius, radius), 0, Part.OBJECT)
     layer = synthetic_cones.draw_cones([ball], np.ones((1, 3), np.float32), np.array([0, 0, 1.0]), (260, 200))
-    return synthetic_scenes._Item(layer, (100.0, 250.0), 201.0)
+    return synthetic_composition.Item(layer, (100.0, 250.0), 201.0)
 
 
 def test_what_is_behind_an_obstacle_is_not_seen():

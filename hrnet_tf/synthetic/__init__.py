@@ -1,7 +1,8 @@
 """Rendered people as a COCO-format dataset, for the demo, tests and first experiments.
 
-`cones` draws, `people` poses, `clothes` dresses, `backgrounds` surrounds, `scenes` composes an image
-and annotates it, `dataset` writes splits to disk.
+`cones` draws, `people` poses, `clothes` dresses, `backgrounds` surrounds, `composition` puts people before a
+background and annotates them, `camera` looks at it, `scenes` makes images of people who stand about, `dataset` writes
+splits of them to disk.
 """
 
 from hrnet_tf.synthetic.dataset import render_dataset
