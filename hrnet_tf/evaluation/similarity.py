@@ -22,6 +22,7 @@ def oks(
     other_keypoints: ArrayLike,
     other_areas: ArrayLike,
     sigmas: ArrayLike | None = None,
+    counted: ArrayLike | None = None,
 ) -> np.ndarray:
     """Object keypoint similarity of one person to N others.
 
@@ -35,9 +36,10 @@ def oks(
         other_keypoints: [N, K, 2] or [N, K, 3].
         other_areas: [N] square pixels.
         sigmas: K tolerances as fractions of object size; COCO's by default.
+        counted: [N, K], which keypoints the mean is over; all by default. Those that are not may be NaN.
 
     Returns:
-        [N] float64 in [0, 1].
+        [N] float64 in [0, 1]; 0 where no keypoint counts.
 
     Raises:
         InputError: `sigmas` are not one positive number for each keypoint.
@@ -50,7 +52,11 @@ def oks(
     squared_distance = np.sum((others[..., :2] - keypoints[:, :2]) ** 2, axis=-1)  # [N, K]
     mean_area = (area + np.asarray(other_areas, np.float64)) / 2
     # np.spacing(1) keeps areas of 0 from dividing by 0, as in COCO's own code.
-    return np.exp(-squared_distance / (2 * (2 * sigmas) ** 2 * (mean_area + np.spacing(1))[:, None])).mean(axis=-1)
+    likeness = np.exp(-squared_distance / (2 * (2 * sigmas) ** 2 * (mean_area + np.spacing(1))[:, None]))
+    if counted is None:
+        return likeness.mean(axis=-1)
+    counted = np.asarray(counted, bool)
+    return np.where(counted, likeness, 0).sum(axis=-1) / np.maximum(counted.sum(axis=-1), 1)
 
 
 def oks_nms(

@@ -149,7 +149,7 @@ def annotate(person: Person, owner: np.ndarray, index: int, hidden_too: bool = F
 def seen_share(person: Person, owner: np.ndarray, index: int) -> float:
     """Of the pixels that a person has in the image the share that nothing hides; arguments as for `annotate`."""
     body = person.layer.parts > Part.OBJECT
-    return np.count_nonzero(body & (owner[person.layer.window] == index)) / max(1, np.count_nonzero(body))
+    return float((body & (owner[person.layer.window] == index)).sum()) / max(1, int(body.sum()))
 
 
 def _visibility(person, k, owner, index, hidden_too):

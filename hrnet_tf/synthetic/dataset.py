@@ -7,6 +7,8 @@ import pathlib
 import subprocess
 import sys
 import zlib
+from collections.abc import Sequence
+from typing import Any
 
 import cv2
 import numpy as np
@@ -62,10 +64,8 @@ def render_dataset(
     """
     if not isinstance(num_images, int) or num_images < 1:
         raise InputError(f"num_images must be an integer above 0. Received: {num_images!r}")
-    if split in ("", "..") or pathlib.PurePath(split).name != split:
-        raise InputError(f"split must be a name without folders, such as 'train'. Received: {split!r}")
+    annotation_path = annotation_file(out_dir, split)
     out_dir = pathlib.Path(out_dir)
-    annotation_path = out_dir / "annotations" / f"person_keypoints_{split}.json"
     info = {
         "description": "synthetic",
         "split": split,
@@ -73,17 +73,24 @@ def render_dataset(
         "seed": seed,
         "renderer_version": RENDERER_VERSION,
     }
-    if _recorded_info(annotation_path) == info:
+    if recorded_info(annotation_path) == info:
         return annotation_path
     annotation_path.unlink(missing_ok=True)
     records = _render_images(out_dir / "images" / split, split, num_images, seed, processes)
     dataset, detections = _tables(records, info)
-    _write_json(out_dir / f"person_detections_{split}.json", detections)
-    _write_json(annotation_path, dataset)
+    write_json(out_dir / f"person_detections_{split}.json", detections)
+    write_json(annotation_path, dataset)
     return annotation_path
 
 
-def _recorded_info(annotation_path):
+def annotation_file(out_dir: PathLike, split: str) -> pathlib.Path:
+    """Where the annotations of a split are; raises InputError where its name is not a plain one."""
+    if split in ("", "..") or pathlib.PurePath(split).name != split:
+        raise InputError(f"a split's name must be one without folders, such as 'train'. Received: {split!r}")
+    return pathlib.Path(out_dir, "annotations", f"person_keypoints_{split}.json")
+
+
+def recorded_info(annotation_path: pathlib.Path) -> Any:
     """The `info` of an annotation file, or None where there is no readable one."""
     try:
         return json.loads(annotation_path.read_text())["info"]
@@ -91,7 +98,8 @@ def _recorded_info(annotation_path):
         return None
 
 
-def _write_json(path, content):
+def write_json(path: pathlib.Path, content: object) -> None:
+    """Writes a JSON file whole, and the folder that it is in."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as unfinished:
         unfinished.write_text(json.dumps(content))
@@ -167,13 +175,13 @@ def _render_image(folder, seed, image_id):
     (folder / name).write_bytes(encoded.tobytes())
     height, width = image.shape[:2]
     boxes = [
-        (_detector_box(rng, annotation["bbox"], width, height), round(rng.uniform(0.8, 1.0), 4))
+        (detector_box(rng, annotation["bbox"], width, height), round(rng.uniform(0.8, 1.0), 4))
         for annotation in annotations
     ]
     return {"id": image_id, "file_name": name, "width": width, "height": height}, annotations, boxes
 
 
-def _detector_box(rng, box, width, height):
+def detector_box(rng: np.random.Generator, box: Sequence[float], width: int, height: int) -> list[float]:
     """A box [x, y, w, h] as imprecise as a person detector's, within the image."""
     corner, sides = np.array(box[:2]), np.array(box[2:])
     center = corner + sides / 2 + rng.normal(0, BOX_SHIFT, 2) * sides
@@ -191,13 +199,17 @@ def _tables(records, info):
             people.append({"id": len(people) + 1, "image_id": image["id"], **annotation})
             detection = {"image_id": image["id"], "category_id": 1, "bbox": box, "score": score}
             detections.append(detection)
-    category = {
+    images = [image for image, _, _ in records]
+    dataset = {"info": info, "licenses": [], "images": images, "annotations": people, "categories": [person_category()]}
+    return dataset, detections
+
+
+def person_category() -> dict[str, Any]:
+    """The category of rendered people in an annotation file."""
+    return {
         "id": 1,
         "name": "person",
         "supercategory": "person",
         "keypoints": list(COCO.names),
         "skeleton": [[a + 1, b + 1] for a, b in COCO.limbs],
     }
-    images = [image for image, _, _ in records]
-    dataset = {"info": info, "licenses": [], "images": images, "annotations": people, "categories": [category]}
-    return dataset, detections

@@ -1,0 +1,264 @@
+"""Who is who from frame to frame, by keypoints and boxes.
+
+People of a frame are assigned to tracks one to one, so that the sum of likenesses is largest (Kuhn, Naval Research
+Logistics Quarterly, 1955); those that a detector is sure of first, then unsure ones to the tracks that are left, as in
+ByteTrack (Zhang et al., ECCV 2022). Whoever is not seen is taken to go on at the same velocity for a while.
+
+Shape legend: N people of a frame, T tracks, K keypoints. Times are in seconds, so that frames may come at any rate.
+"""
+
+import dataclasses
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.optimize import linear_sum_assignment
+
+from hrnet_tf.errors import InputError
+from hrnet_tf.evaluation.similarity import checked_sigmas, oks
+from hrnet_tf.files import MAX_COORDINATE
+from hrnet_tf.tracking.arrays import checked_keypoints, checked_time, is_sure
+
+# The track of somebody who has none.
+NO_TRACK = -1
+# At most so many people of a frame are followed, those with the highest scores, and so many tracks are kept.
+MAX_PEOPLE = 1000
+# A track and a person may be the same if the mean of keypoint similarity and overlap is at least this.
+MIN_LIKENESS = 0.3
+# Nobody is new who is this much like somebody of the same frame.
+DUPLICATE_LIKENESS = 0.7
+# Of two people of a frame whose keypoints are more alike than this, they are the surer one's.
+SHARED_SIMILARITY = 0.5
+# Seconds in which a velocity is believed that keypoints tell, and one that boxes alone tell; and a box.
+VELOCITY_TIME, BOX_VELOCITY_TIME = 0.25, 0.5
+BOX_TIME = 0.04
+# Between frames nearer to one another than this, in seconds, no velocity is measured.
+MIN_TIME = 1e-3
+
+
+@dataclasses.dataclass
+class _Tracks:
+    """T tracks as arrays: ids (`NO_TRACK` until confirmed), the last sighting and the velocity in pixels a second."""
+
+    ids: np.ndarray
+    boxes: np.ndarray
+    keypoints: np.ndarray
+    velocities: np.ndarray
+    seen_at: np.ndarray
+
+    def __getitem__(self, rows):
+        return _Tracks(*(getattr(self, field.name)[rows] for field in dataclasses.fields(self)))
+
+    def __len__(self):
+        return len(self.ids)
+
+    def and_these(self, other):
+        pairs = ((getattr(self, field.name), getattr(other, field.name)) for field in dataclasses.fields(self))
+        return _Tracks(*(np.concatenate(pair) for pair in pairs))
+
+
+class Tracker:
+    """Gives people the same number in every frame.
+
+        tracker = Tracker(predictor.skeleton.oks_sigmas)
+        for time, keypoints, boxes, scores in frames:
+            track_ids = tracker.update(keypoints, boxes, scores, time)
+
+    Somebody new has `NO_TRACK` at first and gets a number at the second sighting in a row, so that what a detector
+    sees once takes none; in the first frame that has people all get one. Numbers count from 1 and are never used again.
+    The order of the people of a frame does not matter.
+    """
+
+    def __init__(
+        self,
+        sigmas: ArrayLike | None = None,
+        max_gap: float = 1.0,
+        birth_score: float = 0.4,
+        min_score: float = 0.1,
+        keypoint_threshold: float = 0.2,
+    ):
+        """Starts without tracks.
+
+        Args:
+            sigmas: K tolerances of keypoints as fractions of object size, `Skeleton.oks_sigmas`; COCO's by default.
+            max_gap: seconds for which somebody may be unseen and keep the number.
+            birth_score: people scored at least so are looked for among all tracks, and are new if they are in none.
+            min_score: people scored lower than `birth_score`, but at least so, only go on with a track.
+            keypoint_threshold: keypoints scored at or below it are not compared.
+
+        Raises:
+            InputError: `sigmas` are not positive numbers.
+            ValueError: `max_gap` is negative, or the scores are not in order.
+        """
+        if not max_gap >= 0:
+            raise ValueError(f"`max_gap` must not be negative. Received: {max_gap}")
+        if not min_score <= birth_score:
+            raise ValueError(f"`min_score` must not exceed `birth_score`. Received: {min_score} and {birth_score}")
+        self._sigmas = checked_sigmas(sigmas, 17 if sigmas is None else np.size(sigmas))
+        self.max_gap, self.birth_score, self.min_score = max_gap, birth_score, min_score
+        self.keypoint_threshold = keypoint_threshold
+        self._tracks = self._tracks_of(np.zeros((0, len(self._sigmas), 3)), np.zeros((0, 4)), 0.0)
+        self._next_id = 1
+        self._time: float | None = None
+
+    def update(self, keypoints: ArrayLike, boxes: ArrayLike, scores: ArrayLike, time: float) -> np.ndarray:
+        """Takes the people of the next frame.
+
+        Args:
+            keypoints: [N,K,3] x, y in pixels and score; NaN where there is none.
+            boxes: [N,4] x, y, width, height in pixels.
+            scores: [N], how sure it is that each is a person, from 0 to 1, as a detector says.
+            time: of the frame in seconds, not before the last one's. It counts frames without people, too.
+
+        Returns:
+            [N] int64 numbers from 1, or `NO_TRACK` for people who are new, unsure, or cannot be used (NaN, no area).
+
+        Raises:
+            InputError: shapes differ or `time` is before the last one; nothing has changed then.
+        """
+        keypoints = checked_keypoints(keypoints, len(self._sigmas))
+        boxes, scores = np.asarray(boxes, np.float64), np.asarray(scores, np.float64)
+        if boxes.shape != (len(keypoints), 4) or scores.shape != (len(keypoints),):
+            raise InputError(
+                f"boxes must have shape [{len(keypoints)},4] and scores [{len(keypoints)}], one for each person. "
+                f"Received: {list(boxes.shape)} and {list(scores.shape)}"
+            )
+        time = checked_time(time, self._time)
+        self._go_on(time)
+        ids = np.full(len(keypoints), NO_TRACK)
+        order = self._ordered(keypoints, boxes, scores)
+        ids[order] = self._update(keypoints[order], boxes[order], scores[order] >= self.birth_score, time)
+        return ids
+
+    def _ordered(self, keypoints, boxes, scores):
+        """Rows of the people to follow, best first, in an order that does not depend on the one they came in."""
+        # Comparisons with NaN are false.
+        usable = (np.abs(boxes) <= MAX_COORDINATE).all(axis=1) & (boxes[:, 2:] > 0).all(axis=1)
+        rows = np.flatnonzero(usable & (scores >= self.min_score))
+        keys = np.concatenate([keypoints[rows].reshape(len(rows), -1), boxes[rows], -scores[rows, None]], axis=1)
+        return rows[np.lexsort(keys.T)][:MAX_PEOPLE]
+
+    def _go_on(self, time):
+        """Tracks are where they are expected at a time; those that nobody was seen of for too long end."""
+        passed = time - (time if self._time is None else self._time)
+        self._time = time
+        self._tracks = tracks = self._tracks[time - self._tracks.seen_at <= self.max_gap]
+        shifts = np.nan_to_num(tracks.velocities) * passed
+        tracks.keypoints[..., :2] += shifts[:, None]
+        tracks.boxes[:, :2] += shifts
+
+    def _update(self, keypoints, boxes, is_sure_person, time):
+        """The numbers of a frame's people, best first, and what the tracks learn of them."""
+        tracks, keypoints = self._tracks, self._without_shared(keypoints, boxes)
+        likeness = self._likeness(tracks.keypoints, tracks.boxes, keypoints, boxes)
+        found = np.full(len(keypoints), -1)
+        _assign(likeness, np.arange(len(tracks)), np.flatnonzero(is_sure_person), found)
+        left = np.setdiff1d(np.flatnonzero(tracks.ids != NO_TRACK), found)
+        _assign(likeness, left, np.flatnonzero(~is_sure_person), found)
+
+        people = np.flatnonzero(found >= 0)
+        rows = found[people]
+        self._learn(rows, keypoints[people], boxes[people], time)
+        tracks.ids[rows] = [self._new_id() if i == NO_TRACK else i for i in tracks.ids[rows]]
+        new = self._newcomers(keypoints, boxes, np.flatnonzero(is_sure_person & (found < 0)), people)
+        born = self._tracks_of(keypoints[new], boxes[new], time)
+        if self._next_id == 1:
+            born.ids[:] = [self._new_id() for _ in new]
+        ids = np.full(len(keypoints), NO_TRACK)
+        ids[people], ids[new] = tracks.ids[rows], born.ids
+        kept = np.zeros(len(tracks), bool)
+        kept[tracks.ids != NO_TRACK] = True  # whoever was not seen for the second time now was nobody
+        self._tracks = tracks[kept].and_these(born)
+        self._tracks = self._tracks[np.argsort(-self._tracks.seen_at, kind="stable")[:MAX_PEOPLE]]
+        return ids
+
+    def _new_id(self):
+        self._next_id += 1
+        return self._next_id - 1
+
+    def _tracks_of(self, keypoints, boxes, time):
+        count = len(keypoints)
+        velocities = np.full((count, 2), np.nan)
+        return _Tracks(np.full(count, NO_TRACK), boxes.copy(), keypoints.copy(), velocities, np.full(count, time))
+
+    def _without_shared(self, keypoints, boxes):
+        """The keypoints [N,K,3], NaN for people who have another's: a network finds who is in front in both boxes."""
+        keypoints, areas = keypoints.copy(), boxes[:, 2:].prod(axis=1)
+        sure = is_sure(keypoints, self.keypoint_threshold)
+        meet = np.triu(overlaps(boxes, boxes) > 0, 1)
+        for i in range(len(keypoints)):
+            others = np.flatnonzero(meet[i])
+            if len(others) and not np.isnan(keypoints[i]).all():
+                both = sure[i] & sure[others]
+                alike = oks(keypoints[i], areas[i], keypoints[others], areas[others], self._sigmas, both)
+                keypoints[others[alike > SHARED_SIMILARITY]] = np.nan
+        return keypoints
+
+    def _likeness(self, keypoints, boxes, other_keypoints, other_boxes):
+        """[T,N] 0..1: the mean of overlap and keypoint similarity; the overlap alone where no keypoint counts."""
+        likeness = overlaps(boxes, other_boxes)
+        sure, other_sure = (is_sure(points, self.keypoint_threshold) for points in (keypoints, other_keypoints))
+        areas, other_areas = boxes[:, 2:].prod(axis=1), other_boxes[:, 2:].prod(axis=1)
+        for i in range(len(boxes)):
+            both = sure[i] & other_sure
+            similarity = oks(keypoints[i], areas[i], other_keypoints, other_areas, self._sigmas, both)
+            likeness[i] = np.where(both.any(axis=1), (likeness[i] + similarity) / 2, likeness[i])
+        return likeness
+
+    def _newcomers(self, keypoints, boxes, candidates, found):
+        """Those of the candidates who are nobody that was found, nor a newcomer before them."""
+        new: list[int] = []
+        everybody = np.concatenate([found, candidates])
+        likeness = self._likeness(keypoints[candidates], boxes[candidates], keypoints[everybody], boxes[everybody])
+        known = np.arange(len(everybody)) < len(found)
+        for i, candidate in enumerate(candidates):
+            if not (likeness[i, known] > DUPLICATE_LIKENESS).any():
+                new.append(candidate)
+                known[len(found) + i] = True
+        return np.array(new, np.intp)
+
+    def _learn(self, rows, keypoints, boxes, time):
+        """Tracks `rows`, which are where they were expected, learn where these people are."""
+        tracks = self._tracks
+        expected, old = tracks.keypoints[rows], tracks.velocities[rows]
+        passed = (time - tracks.seen_at[rows])[:, None]
+        both = is_sure(expected, self.keypoint_threshold) & is_sure(keypoints, self.keypoint_threshold)
+        by_keypoints = both.any(axis=1)[:, None]
+        errors = np.where(both[..., None], keypoints[..., :2] - expected[..., :2], np.nan)
+        errors[~by_keypoints[:, 0]] = (_middle(boxes) - _middle(tracks.boxes[rows]))[~by_keypoints[:, 0], None]
+        velocities = np.nan_to_num(old) + np.nanmedian(errors, axis=1) / np.maximum(passed, MIN_TIME)
+        weights = _weight(passed, np.where(by_keypoints, VELOCITY_TIME, BOX_VELOCITY_TIME))
+        mixed = np.where(np.isnan(old), velocities, old + weights * (velocities - old))
+        tracks.velocities[rows] = np.where(passed >= MIN_TIME, mixed, old)
+        weights, middles = _weight(passed, BOX_TIME), _middle(tracks.boxes[rows])
+        sizes = tracks.boxes[rows, 2:] + weights * (boxes[:, 2:] - tracks.boxes[rows, 2:])
+        middles += weights * (_middle(boxes) - middles)
+        tracks.boxes[rows] = np.concatenate([middles - sizes / 2, sizes], axis=1)
+        unknown = np.isnan(keypoints).all(axis=(1, 2), keepdims=True)
+        tracks.keypoints[rows] = np.where(unknown, expected, keypoints)
+        tracks.seen_at[rows] = time
+
+
+def overlaps(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """[T,N] intersections over unions of boxes [T,4] and [N,4] (x, y, width, height) of positive sizes."""
+    low = np.maximum(boxes[:, None, :2], others[None, :, :2])
+    high = np.minimum((boxes[:, :2] + boxes[:, 2:])[:, None], (others[:, :2] + others[:, 2:])[None])
+    common = np.maximum(high - low, 0).prod(axis=-1)
+    return common / (boxes[:, 2:].prod(axis=1)[:, None] + others[:, 2:].prod(axis=1) - common)
+
+
+def _middle(boxes):
+    return boxes[:, :2] + boxes[:, 2:] / 2
+
+
+def _weight(passed, time):
+    """How much is believed after so many seconds of what takes `time` seconds to be believed."""
+    return 1 - np.exp(-passed / time)
+
+
+def _assign(likeness, tracks, people, found):
+    """Assigns some of the people to some of the tracks where they are alike; `found` [N] gets the tracks."""
+    values = likeness[np.ix_(tracks, people)]
+    values = np.where(values >= MIN_LIKENESS, values, 0)
+    chosen, ones = linear_sum_assignment(values, maximize=True)
+    alike = values[chosen, ones] > 0
+    found[people[ones[alike]]] = tracks[chosen[alike]]
