@@ -2,6 +2,8 @@
 
 import ast
 import pathlib
+import subprocess
+import sys
 
 import pytest
 
@@ -38,6 +40,7 @@ MAY_IMPORT = {
     "evaluation": BASE | {"files", "lazy", "data"},
     "data": BASE | {"files", "first_bytes", "heatmaps"},
     "doctor": BASE | {"files", "data", "visualize"},
+    "tracking": {"errors", "files", "evaluation"},
     "synthetic": BASE | {"files", "data"},
     "benchmarks": BASE | {"lazy", "data", "evaluation"},
     "prediction": BASE
@@ -95,3 +98,8 @@ def test_imports_point_one_way(path):
 def test_models_import_keras_only(path):
     outside = {name.split(".")[0] for name in imported(path)} - {"hrnet_tf"}
     assert outside <= {"keras", "numpy", "dataclasses", "collections", "typing"}
+
+
+def test_tracking_needs_no_tensorflow():
+    program = "import sys, hrnet_tf.tracking; sys.exit(int('tensorflow' in sys.modules or 'cv2' in sys.modules))"
+    assert subprocess.run([sys.executable, "-c", program]).returncode == 0

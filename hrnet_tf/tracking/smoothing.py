@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.ndimage import median_filter
 from scipy.signal import savgol_filter
 
 from hrnet_tf.errors import InputError
@@ -17,12 +18,14 @@ from hrnet_tf.tracking.tracker import MIN_TIME, NO_TRACK
 
 # Of the One-Euro filter: the cut-off in Hz of a keypoint that rests, what a speed of one size a second adds to it, and
 # the cut-off of the speed itself, which is the paper's.
-MIN_CUTOFF, BETA, SPEED_CUTOFF = 1.5, 10.0, 1.0
+MIN_CUTOFF, BETA, SPEED_CUTOFF = 3.0, 15.0, 1.0
 # Seconds after which an unseen keypoint is filtered anew, and in which the size of a person is averaged.
 LIVE_GAP = 0.5
 SIZE_TIME = 1.0
 # Of whole files: the seconds that a polynomial of this degree is fitted to, and those that are filled at most.
-WINDOW, DEGREE, WHOLE_GAP = 0.3, 2, 0.3
+WINDOW, DEGREE, WHOLE_GAP = 0.35, 2, 0.3
+# A keypoint this far from the median of its window, in sizes of the person, is not believed: a leg taken for the other.
+OUTLIER = 0.1
 # A window has at most so many samples: more are thinned out, so that no video makes it large.
 MAX_WINDOW_SAMPLES = 101
 
@@ -92,7 +95,7 @@ class LiveSmoother:
         sure = is_sure(points, self.threshold)
         if not sure.any():
             return
-        extent = max(float(np.ptp(points[sure, :2], axis=0).max()), 1.0)
+        extent = max(float(_extents(points[None], sure[None])[0]), 1.0)
         state = self._states.get(track_id)
         if state is None:
             count = len(points)
@@ -122,9 +125,9 @@ def smooth_whole(
 ) -> list[np.ndarray]:
     """Smooths the keypoints of a whole video, without lag.
 
-    Where the score of a keypoint is low for at most `max_gap` seconds, it is put on the line between those before and
-    after. Then a polynomial of second degree is fitted around every moment (Savitzky and Golay, Analytical Chemistry,
-    1964). Keypoints whose score is low for longer stay as they are.
+    Where a keypoint's score is low, or it is far from where it is before and after, for at most `max_gap` seconds, it
+    is put on the line between those before and after. Then a polynomial of second degree is fitted around every moment
+    (Savitzky and Golay, Analytical Chemistry, 1964). What is not to be believed for longer stays as it is.
 
     Args:
         track_ids: F times [N], as `Tracker.update` gives them; people with `NO_TRACK` are left as they are.
@@ -162,37 +165,58 @@ def smooth_whole(
     for places in sightings.values():
         track = np.stack([smoothed[frame][row] for frame, row in places])  # [S,K,3]
         when = times[[frame for frame, _ in places]]
+        sure = is_sure(track, threshold)
+        extents = _extents(track, sure)
+        size = float(np.median(extents[extents > 0])) if (extents > 0).any() else 0.0
         for k in range(track.shape[1]):
-            _smooth_keypoint(track[:, k], when, window, threshold, max_gap)
+            believed = _without_outliers(track[:, k], when, np.flatnonzero(sure[:, k]), window, OUTLIER * size)
+            _smooth_keypoint(track[:, k], when, believed, window, max_gap)
         for (frame, row), points in zip(places, track, strict=True):
             smoothed[frame][row] = points
     return smoothed
 
 
-def _smooth_keypoint(points, times, window, threshold, max_gap):
-    """Smooths one keypoint [S,3] of one person in place."""
-    believed = np.flatnonzero(is_sure(points, threshold))
-    if not len(believed):
-        return
-    ends = np.flatnonzero(np.diff(times[believed]) > max_gap)
-    for part in np.split(believed, ends + 1):
-        span = slice(part[0], part[-1] + 1)
-        for axis in (0, 1):
-            points[span, axis] = _filtered(times[part], points[part, axis], times[span], window)
+def _extents(keypoints, sure):
+    """[S] pixels, the longer side of what the sure keypoints of [S,K,3] span; 0 where there is none."""
+    low = np.where(sure[..., None], keypoints[..., :2], np.inf).min(axis=1, initial=np.inf)
+    high = np.where(sure[..., None], keypoints[..., :2], -np.inf).max(axis=1, initial=-np.inf)
+    return np.maximum(high - low, 0).max(axis=1)
+
+
+def _without_outliers(points, times, believed, window, limit):
+    """Those of the `believed` rows of one keypoint [S,3] that are near the median of their window."""
+    if len(believed) < 3:
+        return believed
+    length = _samples(window, float(np.median(np.diff(times[believed]))))
+    medians = median_filter(points[believed, :2], size=(length, 1), mode="nearest")
+    return believed[np.linalg.norm(points[believed, :2] - medians, axis=1) <= limit]
+
+
+def _smooth_keypoint(points, times, believed, window, max_gap):
+    """Smooths one keypoint [S,3] of one person in place, by the rows that are believed."""
+    for part in np.split(believed, np.flatnonzero(np.diff(times[believed]) > max_gap) + 1):
+        if len(part):
+            span = slice(part[0], part[-1] + 1)
+            for axis in (0, 1):
+                points[span, axis] = _filtered(times[part], points[part, axis], times[span], window)
 
 
 def _filtered(times, values, wanted, window):
     """Values [S] at ascending times [S], smoothed, at the `wanted` times between the first and the last."""
     duration = times[-1] - times[0]
-    if duration <= 0:
+    step = max(float(np.median(np.diff(times))), window / MAX_WINDOW_SAMPLES, MIN_TIME) if duration > 0 else 0.0
+    count = round(duration / step) + 1 if step else 1
+    length = min(_samples(window, step), (count - 1) // 2 * 2 + 1)
+    if length <= DEGREE + 1:
         return np.interp(wanted, times, values)
-    step = max(float(np.median(np.diff(times))), window / MAX_WINDOW_SAMPLES, MIN_TIME)
-    grid = np.linspace(times[0], times[-1], round(duration / step) + 1)
-    samples = np.interp(grid, times, values)
-    length = min(2 * round(window / step / 2) + 1, (len(grid) - 1) // 2 * 2 + 1)
-    if length > DEGREE + 1:
-        samples = savgol_filter(samples, length, DEGREE)
-    return np.interp(wanted, grid, samples)
+    # The filter needs equal steps. Where frames have them, these are the frames.
+    grid = np.linspace(times[0], times[-1], count)
+    return np.interp(wanted, grid, savgol_filter(np.interp(grid, times, values), length, DEGREE))
+
+
+def _samples(window, step):
+    """How many samples a window has, an odd number."""
+    return 2 * round(min(window / max(step, MIN_TIME), MAX_WINDOW_SAMPLES - 1) / 2) + 1
 
 
 def _weight(cutoff, passed):

@@ -37,11 +37,12 @@ MIN_TIME = 1e-3
 
 @dataclasses.dataclass
 class _Tracks:
-    """T tracks as arrays: ids (`NO_TRACK` until confirmed), the last sighting and the velocity in pixels a second."""
+    """T tracks as arrays: ids (`NO_TRACK` until the second sighting), boxes and points [T,K,2] where they are expected
+    now, velocities [T,2] in pixels a second (NaN after one sighting), and when each was seen."""
 
     ids: np.ndarray
     boxes: np.ndarray
-    keypoints: np.ndarray
+    points: np.ndarray
     velocities: np.ndarray
     seen_at: np.ndarray
 
@@ -96,7 +97,7 @@ class Tracker:
         self._sigmas = checked_sigmas(sigmas, 17 if sigmas is None else np.size(sigmas))
         self.max_gap, self.birth_score, self.min_score = max_gap, birth_score, min_score
         self.keypoint_threshold = keypoint_threshold
-        self._tracks = self._tracks_of(np.zeros((0, len(self._sigmas), 3)), np.zeros((0, 4)), 0.0)
+        self._tracks = self._tracks_of(np.zeros((0, len(self._sigmas), 2)), np.zeros((0, 4)), 0.0)
         self._next_id = 1
         self._time: float | None = None
 
@@ -125,16 +126,18 @@ class Tracker:
         time = checked_time(time, self._time)
         self._go_on(time)
         ids = np.full(len(keypoints), NO_TRACK)
-        order = self._ordered(keypoints, boxes, scores)
-        ids[order] = self._update(keypoints[order], boxes[order], scores[order] >= self.birth_score, time)
+        points = np.where(is_sure(keypoints, self.keypoint_threshold)[..., None], keypoints[..., :2], np.nan)
+        order = self._ordered(points, boxes, scores)
+        ids[order] = self._update(points[order], boxes[order], scores[order] >= self.birth_score, time)
         return ids
 
-    def _ordered(self, keypoints, boxes, scores):
-        """Rows of the people to follow, best first, in an order that does not depend on the one they came in."""
+    def _ordered(self, points, boxes, scores):
+        """Rows of the people to follow: the surest first, then from left to right, whatever order they came in."""
         # Comparisons with NaN are false.
         usable = (np.abs(boxes) <= MAX_COORDINATE).all(axis=1) & (boxes[:, 2:] > 0).all(axis=1)
         rows = np.flatnonzero(usable & (scores >= self.min_score))
-        keys = np.concatenate([keypoints[rows].reshape(len(rows), -1), boxes[rows], -scores[rows, None]], axis=1)
+        flat = points.reshape(len(points), points.shape[1] * 2)[rows]
+        keys = np.concatenate([flat, boxes[rows, ::-1], -scores[rows, None]], axis=1)
         return rows[np.lexsort(keys.T)][:MAX_PEOPLE]
 
     def _go_on(self, time):
@@ -143,31 +146,29 @@ class Tracker:
         self._time = time
         self._tracks = tracks = self._tracks[time - self._tracks.seen_at <= self.max_gap]
         shifts = np.nan_to_num(tracks.velocities) * passed
-        tracks.keypoints[..., :2] += shifts[:, None]
+        tracks.points += shifts[:, None]
         tracks.boxes[:, :2] += shifts
 
-    def _update(self, keypoints, boxes, is_sure_person, time):
+    def _update(self, points, boxes, is_sure_person, time):
         """The numbers of a frame's people, best first, and what the tracks learn of them."""
-        tracks, keypoints = self._tracks, self._without_shared(keypoints, boxes)
-        likeness = self._likeness(tracks.keypoints, tracks.boxes, keypoints, boxes)
-        found = np.full(len(keypoints), -1)
+        tracks, points = self._tracks, self._without_shared(points, boxes)
+        likeness = self._likeness(tracks.points, tracks.boxes, points, boxes)
+        found = np.full(len(points), -1)
         _assign(likeness, np.arange(len(tracks)), np.flatnonzero(is_sure_person), found)
         left = np.setdiff1d(np.flatnonzero(tracks.ids != NO_TRACK), found)
         _assign(likeness, left, np.flatnonzero(~is_sure_person), found)
 
         people = np.flatnonzero(found >= 0)
         rows = found[people]
-        self._learn(rows, keypoints[people], boxes[people], time)
+        self._learn(rows, points[people], boxes[people], time)
         tracks.ids[rows] = [self._new_id() if i == NO_TRACK else i for i in tracks.ids[rows]]
-        new = self._newcomers(keypoints, boxes, np.flatnonzero(is_sure_person & (found < 0)), people)
-        born = self._tracks_of(keypoints[new], boxes[new], time)
+        new = self._newcomers(points, boxes, np.flatnonzero(is_sure_person & (found < 0)), people)
+        born = self._tracks_of(points[new], boxes[new], time)
         if self._next_id == 1:
             born.ids[:] = [self._new_id() for _ in new]
-        ids = np.full(len(keypoints), NO_TRACK)
+        ids = np.full(len(points), NO_TRACK)
         ids[people], ids[new] = tracks.ids[rows], born.ids
-        kept = np.zeros(len(tracks), bool)
-        kept[tracks.ids != NO_TRACK] = True  # whoever was not seen for the second time now was nobody
-        self._tracks = tracks[kept].and_these(born)
+        self._tracks = tracks[tracks.ids != NO_TRACK].and_these(born)  # who is without a number now was nobody
         self._tracks = self._tracks[np.argsort(-self._tracks.seen_at, kind="stable")[:MAX_PEOPLE]]
         return ids
 
@@ -175,40 +176,40 @@ class Tracker:
         self._next_id += 1
         return self._next_id - 1
 
-    def _tracks_of(self, keypoints, boxes, time):
-        count = len(keypoints)
+    def _tracks_of(self, points, boxes, time):
+        count = len(points)
         velocities = np.full((count, 2), np.nan)
-        return _Tracks(np.full(count, NO_TRACK), boxes.copy(), keypoints.copy(), velocities, np.full(count, time))
+        return _Tracks(np.full(count, NO_TRACK), boxes.copy(), points.copy(), velocities, np.full(count, time))
 
-    def _without_shared(self, keypoints, boxes):
-        """The keypoints [N,K,3], NaN for people who have another's: a network finds who is in front in both boxes."""
-        keypoints, areas = keypoints.copy(), boxes[:, 2:].prod(axis=1)
-        sure = is_sure(keypoints, self.keypoint_threshold)
+    def _without_shared(self, points, boxes):
+        """The points [N,K,2], NaN for people who have another's: a network finds who is in front in both boxes."""
+        points, areas = points.copy(), boxes[:, 2:].prod(axis=1)
+        sure = _known(points)
         meet = np.triu(overlaps(boxes, boxes) > 0, 1)
-        for i in range(len(keypoints)):
+        for i in range(len(points)):
             others = np.flatnonzero(meet[i])
-            if len(others) and not np.isnan(keypoints[i]).all():
+            if len(others) and _known(points[i]).any():
                 both = sure[i] & sure[others]
-                alike = oks(keypoints[i], areas[i], keypoints[others], areas[others], self._sigmas, both)
-                keypoints[others[alike > SHARED_SIMILARITY]] = np.nan
-        return keypoints
+                alike = oks(points[i], areas[i], points[others], areas[others], self._sigmas, both)
+                points[others[alike > SHARED_SIMILARITY]] = np.nan
+        return points
 
-    def _likeness(self, keypoints, boxes, other_keypoints, other_boxes):
+    def _likeness(self, points, boxes, other_points, other_boxes):
         """[T,N] 0..1: the mean of overlap and keypoint similarity; the overlap alone where no keypoint counts."""
         likeness = overlaps(boxes, other_boxes)
-        sure, other_sure = (is_sure(points, self.keypoint_threshold) for points in (keypoints, other_keypoints))
+        sure, other_sure = _known(points), _known(other_points)
         areas, other_areas = boxes[:, 2:].prod(axis=1), other_boxes[:, 2:].prod(axis=1)
         for i in range(len(boxes)):
             both = sure[i] & other_sure
-            similarity = oks(keypoints[i], areas[i], other_keypoints, other_areas, self._sigmas, both)
+            similarity = oks(points[i], areas[i], other_points, other_areas, self._sigmas, both)
             likeness[i] = np.where(both.any(axis=1), (likeness[i] + similarity) / 2, likeness[i])
         return likeness
 
-    def _newcomers(self, keypoints, boxes, candidates, found):
+    def _newcomers(self, points, boxes, candidates, found):
         """Those of the candidates who are nobody that was found, nor a newcomer before them."""
         new: list[int] = []
         everybody = np.concatenate([found, candidates])
-        likeness = self._likeness(keypoints[candidates], boxes[candidates], keypoints[everybody], boxes[everybody])
+        likeness = self._likeness(points[candidates], boxes[candidates], points[everybody], boxes[everybody])
         known = np.arange(len(everybody)) < len(found)
         for i, candidate in enumerate(candidates):
             if not (likeness[i, known] > DUPLICATE_LIKENESS).any():
@@ -216,25 +217,24 @@ class Tracker:
                 known[len(found) + i] = True
         return np.array(new, np.intp)
 
-    def _learn(self, rows, keypoints, boxes, time):
+    def _learn(self, rows, points, boxes, time):
         """Tracks `rows`, which are where they were expected, learn where these people are."""
         tracks = self._tracks
-        expected, old = tracks.keypoints[rows], tracks.velocities[rows]
+        expected, old = tracks.points[rows], tracks.velocities[rows]
         passed = (time - tracks.seen_at[rows])[:, None]
-        both = is_sure(expected, self.keypoint_threshold) & is_sure(keypoints, self.keypoint_threshold)
-        by_keypoints = both.any(axis=1)[:, None]
-        errors = np.where(both[..., None], keypoints[..., :2] - expected[..., :2], np.nan)
-        errors[~by_keypoints[:, 0]] = (_middle(boxes) - _middle(tracks.boxes[rows]))[~by_keypoints[:, 0], None]
+        both = _known(expected) & _known(points)
+        by_points = both.any(axis=1)
+        box_errors = _middle(boxes) - _middle(tracks.boxes[rows])
+        errors = np.where(by_points[:, None, None], points - expected, box_errors[:, None])
         velocities = np.nan_to_num(old) + np.nanmedian(errors, axis=1) / np.maximum(passed, MIN_TIME)
-        weights = _weight(passed, np.where(by_keypoints, VELOCITY_TIME, BOX_VELOCITY_TIME))
+        weights = _weight(passed, np.where(by_points, VELOCITY_TIME, BOX_VELOCITY_TIME)[:, None])
         mixed = np.where(np.isnan(old), velocities, old + weights * (velocities - old))
         tracks.velocities[rows] = np.where(passed >= MIN_TIME, mixed, old)
         weights, middles = _weight(passed, BOX_TIME), _middle(tracks.boxes[rows])
         sizes = tracks.boxes[rows, 2:] + weights * (boxes[:, 2:] - tracks.boxes[rows, 2:])
         middles += weights * (_middle(boxes) - middles)
         tracks.boxes[rows] = np.concatenate([middles - sizes / 2, sizes], axis=1)
-        unknown = np.isnan(keypoints).all(axis=(1, 2), keepdims=True)
-        tracks.keypoints[rows] = np.where(unknown, expected, keypoints)
+        tracks.points[rows] = np.where(_known(points).any(axis=1)[:, None, None], points, expected)
         tracks.seen_at[rows] = time
 
 
@@ -243,7 +243,13 @@ def overlaps(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
     low = np.maximum(boxes[:, None, :2], others[None, :, :2])
     high = np.minimum((boxes[:, :2] + boxes[:, 2:])[:, None], (others[:, :2] + others[:, 2:])[None])
     common = np.maximum(high - low, 0).prod(axis=-1)
-    return common / (boxes[:, 2:].prod(axis=1)[:, None] + others[:, 2:].prod(axis=1) - common)
+    union = boxes[:, 2:].prod(axis=1)[:, None] + others[:, 2:].prod(axis=1) - common
+    return common / np.maximum(union, np.finfo(np.float64).tiny)
+
+
+def _known(points):
+    """Which of the points [...,2] there are; those that are not are NaN."""
+    return ~np.isnan(points[..., 0])
 
 
 def _middle(boxes):
