@@ -79,13 +79,12 @@ class LiveSmoother:
         Raises:
             InputError: shapes differ, somebody is there twice, or `time` is before the last one.
         """
-        track_ids, keypoints = _checked_people(track_ids, keypoints)
+        ids, smoothed = _checked_people(track_ids, keypoints)
         self._time = time = checked_time(time, self._time)
         self._states = {
             track_id: state for track_id, state in self._states.items() if time - state.seen_at.max() <= LIVE_GAP
         }
-        smoothed = keypoints.copy()
-        for track_id, points in zip(track_ids.tolist(), smoothed, strict=True):
+        for track_id, points in zip(ids.tolist(), smoothed, strict=True):
             if track_id != NO_TRACK:
                 self._smooth(track_id, points, time)
         return smoothed
@@ -153,10 +152,10 @@ def smooth_whole(
             f"Received: {len(track_ids)}, {len(keypoints)} and {list(times.shape)}"
         )
     people = [_checked_people(*frame) for frame in zip(track_ids, keypoints, strict=True)]
+    smoothed = [points for _, points in people]
     last = None
     for time in times:
         last = checked_time(time, last)
-    smoothed = [points.copy() for _, points in people]
     sightings: dict[int, list[tuple[int, int]]] = {}
     for frame, (ids, _) in enumerate(people):
         for row, track_id in enumerate(ids.tolist()):
@@ -227,8 +226,8 @@ def _weight(cutoff, passed):
 
 
 def _checked_people(track_ids, keypoints):
-    """Both as arrays; InputError unless they belong together and everybody is there once."""
-    keypoints, track_ids = checked_keypoints(keypoints), np.asarray(track_ids)
+    """Both as arrays, keypoints copied; InputError unless they belong together and everybody is there once."""
+    keypoints, track_ids = checked_keypoints(keypoints).copy(), np.asarray(track_ids)
     if track_ids.shape != (len(keypoints),):
         raise InputError(f"track_ids must have shape [{len(keypoints)}]. Received: {list(track_ids.shape)}")
     known = track_ids[track_ids != NO_TRACK]
