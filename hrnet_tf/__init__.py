@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         model_card,
         pretrained,
         skeletons,
+        tracking,
         visualize,
         weights,
     )
@@ -48,6 +49,7 @@ __all__ = [
     "model_card",
     "pretrained",
     "skeletons",
+    "tracking",
     "visualize",
     "weights",
 ]

@@ -12,7 +12,7 @@ from hrnet_tf.tracking.arrays import checked_keypoints, is_sure
 MIN_KEYPOINTS = 3
 
 
-def boxes_from_keypoints(keypoints: ArrayLike, threshold: float = 0.2, margin: float = 0.1) -> np.ndarray:
+def boxes_from_keypoints(keypoints: ArrayLike, threshold: float = 0.2, margin: float = 0.08) -> np.ndarray:
     """Boxes around people's keypoints: what a detector would have found, for the next frame.
 
     A person reaches beyond the outermost keypoints: head, hands and feet do.
@@ -20,7 +20,8 @@ def boxes_from_keypoints(keypoints: ArrayLike, threshold: float = 0.2, margin: f
     Args:
         keypoints: [N,K,3] x, y in pixels and score; NaN where there is none.
         threshold: keypoints scored at or below it do not count.
-        margin: how far a box reaches beyond them on every side, as a share of its own longer side.
+        margin: how far a box reaches beyond them on every side, as a share of their own longer side; the default is
+            what fits COCO's boxes best.
 
     Returns:
         [N,4] float64, x, y, width, height; NaN for people of whom fewer than three keypoints count, or who have no

@@ -1,8 +1,8 @@
 """Measures tracking and smoothing on rendered videos, whose people are known.
 
     pip install motmetrics
-    python tools/tracking.py --seeds=201,202,203
-    python tools/tracking.py --seeds=201,202,203 --model=demo/run/best.keras
+    python tools/measure_tracking.py --seeds=201,202,203
+    python tools/measure_tracking.py --seeds=201,202,203 --model=demo/run/best.keras
 
 People of whom too little is seen are not detected, nor are some others; boxes are as imprecise as a detector's, and
 there are some where nobody is. Without a network, keypoints are the annotated ones with noise, more of it and low
@@ -11,7 +11,6 @@ is seen count for nothing), and of the keypoints before and after each smoothing
 annotated ones beside it, the mean error and PCK: the share of keypoints at most 0.05 of the box's longer side away.
 """
 
-import argparse
 import itertools
 import json
 import pathlib
@@ -19,6 +18,7 @@ import pathlib
 import cv2
 import motmetrics
 import numpy as np
+from absl import app, flags
 
 from hrnet_tf.skeletons import COCO
 from hrnet_tf.synthetic import render_video
@@ -26,6 +26,11 @@ from hrnet_tf.synthetic.dataset import detector_box
 from hrnet_tf.tracking import NO_TRACK, LiveSmoother, Tracker, smooth_whole
 from hrnet_tf.tracking.tracker import overlaps
 
+flags.DEFINE_list("seeds", ["201", "202", "203"], "Of the videos, one each.")
+flags.DEFINE_integer("frames", 300, "In a video.")
+flags.DEFINE_string("model", None, "A network of COCO's 17 keypoints, instead of annotated ones with noise.")
+flags.DEFINE_string("folder", "work/tracking", "Where the videos are, or are rendered.")
+FLAGS = flags.FLAGS
 NUM_PEOPLE = 6
 # People of whom a smaller share is seen are mostly missed, and do not count; of the others this share is missed.
 MIN_SEEN, MISSED = 0.25, 0.05
@@ -155,23 +160,18 @@ def smoothings(frames, track_ids, times):
     yield "whole", smooth_whole(track_ids, given, times)
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", default="201,202,203", help="of the videos, one each")
-    parser.add_argument("--frames", type=int, default=300, help="in a video")
-    parser.add_argument("--model", help="a network of COCO's 17 keypoints, instead of annotated ones with noise")
-    parser.add_argument("--folder", type=pathlib.Path, default=pathlib.Path("work/tracking"), help="for the videos")
-    arguments = parser.parse_args()
+def main(_):
     predictor = None
-    if arguments.model:
+    if FLAGS.model:
         from hrnet_tf import PosePredictor
 
-        predictor = PosePredictor(arguments.model)
+        predictor = PosePredictor(FLAGS.model)
     accumulators, names, figures = [], [], {}
-    for seed in map(int, arguments.seeds.split(",")):
+    folder = pathlib.Path(FLAGS.folder)
+    for seed in map(int, FLAGS.seeds):
         name = f"v{seed}"
-        render_video(arguments.folder, name, arguments.frames, NUM_PEOPLE, seed)
-        times, paths, people = read_video(arguments.folder, name)
+        render_video(folder, name, FLAGS.frames, NUM_PEOPLE, seed)
+        times, paths, people = read_video(folder, name)
         frames = detections_of(times, paths, people, seed, predictor)
         track_ids = track(frames, times)
         accumulators.append(accumulate(frames, track_ids, people))
@@ -188,4 +188,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    app.run(main)
