@@ -122,11 +122,13 @@ def test_unsure_and_absent_keypoints_are_as_given_and_change_nothing_as_it_goes(
     assert np.isfinite(np.delete(smoothed[:, 0], 1, axis=1)).all()
 
 
-def test_a_keypoint_that_was_away_for_long_is_filtered_anew():
-    times = np.array([0.0, 0.04, 0.08, 1.0])
+@pytest.mark.parametrize("away", [slice(0, K), 0], ids=["everybody", "one keypoint"])
+def test_what_was_away_for_long_is_filtered_anew(away):
+    times = TIMES["25 a second"]
     keypoints = still(times)
-    keypoints[:3, 0, 0, 0] = 0
-    np.testing.assert_array_equal(live(keypoints, times)[3], keypoints[3])
+    keypoints[10:30, 0, away] = np.nan  # 0.84 s
+    keypoints[30:, 0, away, 0] += 50
+    np.testing.assert_array_equal(live(keypoints, times)[30], keypoints[30])
 
 
 def test_short_gaps_are_filled_and_long_ones_are_not():

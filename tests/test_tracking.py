@@ -116,14 +116,24 @@ def test_a_second_box_of_somebody_is_nobody_new():
         np.testing.assert_array_equal(tracker.update(keypoints, boxes, scores, i / 25), [1, NO_TRACK])
 
 
-def test_whoever_has_the_pose_of_another_is_told_by_the_box():
-    """In the box of somebody hidden a network finds the one in front; both keep their numbers."""
+def test_people_in_one_place_are_told_by_their_poses():
     tracker = Tracker()
+    for i in range(10):
+        keypoints, boxes, scores = frame({1: (100, 100), 2: (106, 100)})
+        boxes = boxes if i % 3 else boxes[::-1]
+        np.testing.assert_array_equal(tracker.update(keypoints, boxes, scores, i / 25), [2, 1])
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_whoever_has_the_pose_of_another_is_told_by_the_box(seed):
+    """In the box of somebody hidden a network finds the one in front; both keep their numbers."""
+    rng, tracker = np.random.default_rng(seed), Tracker()
     for i in range(50):
-        places = crossing(i / 25)
-        keypoints, boxes, scores = frame(places, [0.9, 0.6])
-        if abs(places[1][0] - places[2][0]) < 40:
+        keypoints, boxes, scores = frame({1: (100 + 8 * i, 100.0), 2: (300 + 4 * i, 80.0)}, [0.9, 0.6])
+        if abs(boxes[1, 0] - boxes[0, 0]) < 50:
             keypoints[1] = keypoints[0]
+        keypoints[..., :2] += rng.normal(0, 2, (2, 17, 2))
+        boxes[:, :2] += rng.normal(0, 4, (2, 2))
         np.testing.assert_array_equal(tracker.update(keypoints, boxes, scores, i / 25), [1, 2])
 
 
