@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 from conftest import write_dataset
 from tool_runs import complaint, run, training
+from videos import write_clip
 
 from hrnet_tf import InputError
 from hrnet_tf.data.decoding import decode
 from hrnet_tf.data.records import read_image
 from hrnet_tf.errors import MAX_LINE
 from hrnet_tf.files import read_json, read_mat
-from hrnet_tf.prediction.video import is_video, open_video, video_writer
+from hrnet_tf.prediction.video import is_video, open_video
 
 HEIC = struct.pack(">I4s4sI8s", 24, b"ftyp", b"heic", 0, b"mif1heic") + bytes(500)
 MP4 = struct.pack(">I4s4sI8s", 24, b"ftyp", b"isom", 512, b"isommp41") + bytes(500)
@@ -247,77 +248,13 @@ def test_training_names_the_way_past_a_bad_image(tmp_path):
     assert f"cannot decode image {path}: truncated" in message and "--skip_bad_images" in message
 
 
-# Videos.
-
-
-def clip(path, fps=10.0, count=12):
-    with video_writer(path, fps) as write:
-        for i in range(count):
-            write(np.full((32, 48, 3), 20 * i, np.uint8))
-    return path
-
-
-def with_rate(monkeypatch, times, fps, count):
-    """Makes OpenCV tell of any video the rate, the count and the frames' times (in ms) that it should have."""
-
-    class Capture:
-        def __init__(self, path):
-            self.frame = -1
-
-        def isOpened(self):
-            return True
-
-        def grab(self):
-            self.frame += 1
-            return self.frame < len(times)
-
-        def read(self):
-            return self.grab(), np.zeros((4, 4, 3), np.uint8)
-
-        def get(self, what):
-            values = {cv2.CAP_PROP_FPS: fps, cv2.CAP_PROP_FRAME_COUNT: count}
-            return values[what] if what in values else times[self.frame]
-
-        def release(self):
-            pass
-
-    monkeypatch.setattr(cv2, "VideoCapture", Capture)
-
-
-UNEVEN = [0, 34, 68, 109, 112, 119, 687, 846]
-EVEN = [40.0 * i for i in range(100)]
-
-
-@pytest.mark.parametrize(
-    ("times", "announced", "count", "fps", "said"),
-    [
-        (UNEVEN, 1000.0, -9.2e18, 7 / 0.846, "announces 1000 frames a second: 8.274 are taken, by the times"),
-        (UNEVEN, float("nan"), float("nan"), 7 / 0.846, "announces no frame rate: 8.274 are taken, by the times"),
-        (UNEVEN, 0.0, float("inf"), 7 / 0.846, "announces 0 frames a second"),
-        ([0.0] * 5, 0.0, 5.0, 25, "25 are taken, as there is nothing to tell it by"),
-        ([0.0] * 5, 30.0, 5.0, 30, ""),
-        (EVEN, 25.0, 100.0, 25, ""),
-        (EVEN, 90000.0, 0.0, 25, "announces 90000 frames a second: 25 are taken"),
-    ],
-)
-def test_frame_rates_are_those_of_the_frames(tmp_path, monkeypatch, times, announced, count, fps, said):
-    (tmp_path / "clip.webm").write_bytes(b"\x1a\x45\xdf\xa3")
-    with_rate(monkeypatch, times, announced, count)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        with open_video(tmp_path / "clip.webm") as (frames, taken, number):
-            assert len(list(frames)) == len(times)
-    assert taken == pytest.approx(fps) and number in (0, len(times))
-    assert [said in str(warning.message) for warning in caught] == ([True] if said else [])
-
-
 def test_videos_are_known_by_their_first_bytes(tmp_path):
-    video = clip(tmp_path / "clip.mp4")
+    video = write_clip(tmp_path / "clip.mp4")
     (tmp_path / "clip.jpg").write_bytes(video.read_bytes())
     (tmp_path / "photo.mp4").write_bytes(JPEG)
     assert is_video(video) and is_video(tmp_path / "clip.jpg") and not is_video(tmp_path / "photo.mp4")
-    with open_video(tmp_path / "clip.jpg") as (frames, fps, announced):
-        assert (len(list(frames)), fps, announced) == (12, 10, 12)
+    with open_video(tmp_path / "clip.jpg") as found:
+        assert len(list(found)) == found.announced == 12
     (tmp_path / "lfs.mp4").write_bytes(LFS)
     with pytest.raises(InputError, match=r"lfs.mp4: it is a Git LFS pointer"), open_video(tmp_path / "lfs.mp4"):
         pass

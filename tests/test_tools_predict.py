@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 from pycocotools.coco import COCO as Coco
 from tool_runs import complaint, run
+from videos import corners_of, read_clip, sound_packets, write_clip
 
 from hrnet_tf import InputError, PosePredictor, visualize
 from hrnet_tf.data.records import read_image
 from hrnet_tf.model_card import ModelCard, write_card
-from hrnet_tf.prediction import boxes, files, video
+from hrnet_tf.prediction import boxes, files, video, video_writer
 from hrnet_tf.skeletons import COCO, named
 
 SAMPLE = os.environ.get("HRNET_TF_COCO_SAMPLE")
@@ -68,10 +69,10 @@ def write_json(path, content):
     return path
 
 
-def write_video(path, num_frames=5, fps=12.5):
-    with video.video_writer(path, fps) as write:
+def write_video(path, num_frames=5):
+    with video_writer.video_writer(path) as write:
         for i in range(num_frames):
-            write(noise(i))
+            write(noise(i), i / 12.5)
     return path
 
 
@@ -112,7 +113,7 @@ def test_a_folder_with_detections(photos, model_path, tmp_path):
 
     rows = read_csv(tmp_path / "out" / "predictions.csv")
     assert len(rows) == 3 * 17
-    assert list(rows[0]) == ["file", "frame", "person", "keypoint", "x", "y", "score"]
+    assert list(rows[0]) == ["file", "frame", "time", "person", "keypoint", "x", "y", "score"]
     assert (rows[20]["file"], rows[20]["frame"], rows[20]["person"]) == (names[0], "", "1")
     assert rows[20]["keypoint"] == COCO.names[3]
     assert float(rows[20]["x"]) == people[1]["keypoints"][9]
@@ -132,15 +133,35 @@ def test_a_video(model_path, tmp_path):
     assert sorted(os.listdir(tmp_path / "out")) == ["clip.mp4", "predictions.csv", "predictions.json"]
     people = json.loads((tmp_path / "out" / "predictions.json").read_text())
     assert [(p["frame"], p["image_id"]) for p in people] == [(i, i) for i in range(5) for _ in range(2)]
-    assert {row["frame"] for row in read_csv(tmp_path / "out" / "predictions.csv")} == set("01234")
-    with (
-        video.open_video(tmp_path / "out" / "clip.mp4") as (frames, fps, announced),
-        video.open_video(clip) as (originals, _, _),
-    ):
-        frames, originals = list(frames), list(originals)
-        assert (len(frames), fps, announced) == (5, 12.5, 5)
-    expected = PosePredictor(model_path)(originals[3], [BOX_A, BOX_B])
+    assert [p["time"] for p in people] == [round(i / 12.5, 4) for i in range(5) for _ in range(2)]
+    table = read_csv(tmp_path / "out" / "predictions.csv")
+    times = [("0", "0.0"), ("1", "0.08"), ("2", "0.16"), ("3", "0.24"), ("4", "0.32")]
+    assert sorted({(row["frame"], row["time"]) for row in table}) == times
+    with video.open_video(tmp_path / "out" / "clip.mp4") as copy, video.open_video(clip) as original:
+        frames, originals = list(copy), list(original)
+    assert [frame.time for frame in frames] == pytest.approx([i / 12.5 for i in range(5)], abs=1e-3)
+    assert copy.end == original.end == pytest.approx(0.4, abs=1e-3)
+    expected = PosePredictor(model_path)(originals[3].image, [BOX_A, BOX_B])
     np.testing.assert_allclose(np.reshape([p["keypoints"] for p in people[6:8]], (2, 17, 3)), expected, atol=1e-3)
+
+
+def test_a_video_of_a_phone(model_path, tmp_path):
+    """Turned, of uneven rate, with sound, and truncated: a copy that is as long, upright, heard, and one note."""
+    times = [0, 0.1, 0.15, 0.4, 0.41, 0.5, 0.7, 0.9]
+    clip = write_clip(tmp_path / "clip.mov", times=times, turned=(90,), sound="aac", movflags="faststart")
+    data = clip.read_bytes()
+    clip.write_bytes(data[: len(data) * 4 // 5])
+    result = run("predict", model=model_path, input=clip, out_dir=tmp_path / "out", score_threshold=9, whole_image=True)
+    assert result.returncode == 0, result.stderr
+    people = json.loads((tmp_path / "out" / "predictions.json").read_text())
+    images, copied, _ = read_clip(tmp_path / "out" / "clip.mp4")
+    assert 4 < len(images) < 8 and [person["time"] for person in people] == times[: len(images)]
+    assert copied == pytest.approx(times[: len(images)], abs=1e-3)
+    assert {image.shape for image in images} == {(96, 64, 3)} and corners_of(images[3]) == [1, 3, 0, 2]
+    heard = [data for _, data in sound_packets(tmp_path / "out" / "clip.mp4")]
+    assert heard and heard == [data for _, data in sound_packets(clip)]
+    assert result.stderr.count("note: video") == 1
+    assert f"{len(images)} of 8 frames could be read" in result.stderr
 
 
 @pytest.fixture
@@ -206,7 +227,7 @@ def test_where_keypoints_are_none_of_people_the_whole_picture_is_taken(photos, t
 def test_a_video_without_anybody(predictor, tmp_path):
     clip = write_video(tmp_path / "clip.mp4")
     nobody = boxes.Detected(lambda image: [])
-    assert files.predict_video(predictor, clip, tmp_path / "out", nobody) == ((5, 0, ["0", "1", "2", "3", "4"]), 5)
+    assert files.predict_video(predictor, clip, tmp_path / "out", nobody) == (5, 0, ["0", "1", "2", "3", "4"])
     none = boxes.Detections(write_json(tmp_path / "d.json", [detection(99, BOX_A)]))
     with pytest.raises(InputError, match="no detection is of one of them"):
         files.predict_video(predictor, clip, tmp_path / "other", none)
@@ -338,6 +359,24 @@ def test_videos_that_cannot_be_read_are_refused(predictor, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_videos_that_are_left_leave_nothing(predictor, tmp_path, monkeypatch, error):
+    draw, drawn = files.annotated, []
+
+    def fail(*arguments):
+        drawn.append(arguments)
+        if len(drawn) == 3:
+            raise error
+        return draw(*arguments)
+
+    monkeypatch.setattr(files, "annotated", fail)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "clip.mp4").write_bytes(b"of before")
+    with pytest.raises(error):
+        files.predict_video(predictor, write_video(tmp_path / "clip.mp4"), tmp_path / "out", boxes.whole_image)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == {"clip.mp4": b"of before"}
+
+
 def test_videos_stream(predictor, tmp_path, monkeypatch):
     """Frames that are predicted together are held, and no more than four such groups, whatever the length."""
     groups, held = [], [0]
@@ -356,7 +395,7 @@ def test_videos_stream(predictor, tmp_path, monkeypatch):
 
     monkeypatch.setattr(files, "annotated", draw_one)
     clip = write_video(tmp_path / "clip.avi", num_frames=31)
-    assert files.predict_video(predictor, clip, tmp_path / "out", read_one) == ((31, 31, []), 31)
+    assert files.predict_video(predictor, clip, tmp_path / "out", read_one) == (31, 31, [])
     assert groups == [2] * 15 + [1]
     assert 0 < max(held) <= 8 and held[-1] == 0
     monkeypatch.setattr(files, "_MAX_PIXELS", 120 * 160)

@@ -91,8 +91,8 @@ def predict() -> None:
     downloaded once (`hrnet-tf models` lists them). --out_dir receives annotated copies
     and the people in two forms:
 
-        predictions.json  COCO's keypoint results with `file_name`, and `frame` for videos
-        predictions.csv   file, frame, person, keypoint, x, y, score: a line for each keypoint
+        predictions.json  COCO's keypoint results with `file_name`; `frame` and `time` for videos
+        predictions.csv   file, frame, time, person, keypoint, x, y, score: a line for each keypoint
 
     People are looked for where a detector finds them: that of --detector, by default yolox_s, which is
     downloaded once. Instead, --detections (a COCO results file) or --boxes (the same in every picture)

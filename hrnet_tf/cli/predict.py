@@ -1,7 +1,5 @@
 """`hrnet-tf predict`: people in images, folders and videos."""
 
-import sys
-
 from absl import flags
 
 from hrnet_tf import PosePredictor, benchmarks, skeletons
@@ -46,12 +44,8 @@ def main() -> None:
     if is_video:
         unit, pictures = "frames", "frames"
         with advice:
-            done, announced = files.predict_video(
+            done = files.predict_video(
                 predictor, FLAGS.input, FLAGS.out_dir, boxes_of, FLAGS.score_threshold, category_id, FLAGS.keypoints
-            )
-        if done.pictures < announced:
-            print(
-                f"{FLAGS.input} announces {announced} frames, of which {done.pictures} could be read", file=sys.stderr
             )
         if FLAGS.detections and done.people < given.count:
             lost = given.count - done.people

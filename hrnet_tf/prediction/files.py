@@ -26,7 +26,8 @@ from hrnet_tf.prediction.boxes import BoxSource, Detections
 from hrnet_tf.prediction.people import People, scored_people
 from hrnet_tf.prediction.predictor import PosePredictor
 from hrnet_tf.prediction.results import Picture, ResultForm, results_writer
-from hrnet_tf.prediction.video import open_video, video_writer
+from hrnet_tf.prediction.video import open_video
+from hrnet_tf.prediction.video_writer import video_writer
 from hrnet_tf.visualize import write_image
 
 # Pictures are predicted together until they have this many pixels: 150 MB, of which there may be four at a time, with
@@ -206,17 +207,18 @@ def predict_video(
     score_threshold: float = 0.2,
     category_id: int = 1,
     keypoint_set: str | None = None,
-) -> tuple[Done, int]:
+) -> Done:
     """Predicts people in a video's frames and writes an annotated copy (`.mp4`) beside the two files of results.
 
-    A frame's number, from 0, is its `image_id` in detections and in results. Sound is not copied.
+    A frame's number, from 0, is its `image_id` in detections and in results. The copy has the times of the frames and
+    the sound. What cannot be read of a damaged video is warned of.
 
     Args:
         path: of the video.
         predictor, out_dir, boxes_of, score_threshold, category_id, keypoint_set: as for `predict_images`.
 
     Returns:
-        what was predicted, and the number of frames that the file announces.
+        what was predicted.
 
     Raises:
         InputError: the video cannot be read, or `out_dir` cannot be written or is the video's folder, or the network
@@ -224,14 +226,15 @@ def predict_video(
     """
     form = ResultForm(predictor.skeleton, keypoint_set, category_id)
     path = Path(path)
-    with open_video(path) as (frames, fps, announced), _staging_folder(out_dir, path.parent) as staging:
-        with video_writer(Path(staging, f"{path.stem}.mp4"), fps) as write:
+    with open_video(path) as video, _staging_folder(out_dir, path.parent) as staging:
+        with video_writer(Path(staging, f"{path.stem}.mp4"), video) as write:
 
             def draw(picture, people):
-                write(annotated(picture, people, score_threshold))
+                write(annotated(picture, people, score_threshold), picture.time)
 
-            pictures = (Picture(path.name, image, i, *boxes_of(None, i, image), i) for i, image in enumerate(frames))
-            done = _predict(predictor, pictures, draw, 1, staging, announced or None, form)
+            frames = ((i, *frame) for i, frame in enumerate(video))
+            pictures = (Picture(path.name, image, i, *boxes_of(None, i, image), i, time) for i, image, time in frames)
+            done = _predict(predictor, pictures, draw, 1, staging, video.announced or None, form)
         if not done.pictures:
             raise InputError(f"cannot decode video {path}: no frame of it")
         if not done.people and isinstance(boxes_of, Detections):
@@ -240,7 +243,7 @@ def predict_video(
                 f"detections whose image_id is a frame's number, from 0 to {done.pictures - 1}"
             )
         _move_all(staging, out_dir)
-    return done, announced
+    return done
 
 
 def annotated(picture: Picture, people: People, score_threshold: float) -> np.ndarray:

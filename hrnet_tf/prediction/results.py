@@ -17,7 +17,7 @@ from hrnet_tf.prediction.people import People
 from hrnet_tf.skeletons import Skeleton, convert, named
 
 JSON_NAME, CSV_NAME = "predictions.json", "predictions.csv"
-CSV_COLUMNS = ("file", "frame", "person", "keypoint", "x", "y", "score")
+CSV_COLUMNS = ("file", "frame", "time", "person", "keypoint", "x", "y", "score")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,6 +31,7 @@ class Picture:
         boxes: [N,4] float32, or None for the whole image.
         box_scores: [N] float32, [1] for the whole image.
         frame: number in the video, from 0, or None for an image file.
+        time: seconds since the video's first frame, or None for an image file.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Picture:
     boxes: np.ndarray | None
     box_scores: np.ndarray
     frame: int | None = None
+    time: float | None = None
 
 
 class ResultForm:
@@ -88,13 +90,14 @@ def results_writer(folder: PathLike, form: ResultForm) -> Iterator[Callable[[Pic
 
         def add(picture: Picture, people: People) -> None:
             nonlocal separator
-            frame = {} if picture.frame is None else {"frame": picture.frame}
+            time = None if picture.time is None else round(picture.time, 4)
+            frame = {} if picture.frame is None else {"frame": picture.frame, "time": time}
             for person, result in enumerate(people.to_coco(picture.image_id, form.category_id)):
                 result |= {"file_name": picture.name, **frame, **of_set}
                 json_file.write(separator + json.dumps(result))
                 separator = ",\n"
                 for name, values in zip(form.skeleton.names, np.reshape(result["keypoints"], (-1, 3)), strict=True):
-                    table.writerow([picture.name, picture.frame, person, name, *values.tolist()])
+                    table.writerow([picture.name, picture.frame, time, person, name, *values.tolist()])
 
         yield add
         json_file.write("[]\n" if separator == "[\n" else "\n]\n")
