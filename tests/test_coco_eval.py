@@ -137,8 +137,11 @@ def test_duplicates_are_removed_and_do_not_change_ap(tmp_path):
 
 def test_duplicates_are_found_among_unordered_images():
     keypoints = make_people(2)[[0, 1, 0, 1]]
-    results = keypoint_results([8, 3, 8, 3], keypoints, [0.5, 0.6, 0.7, 0.8], [AREA] * 4, category_id=1)
-    assert [(result["image_id"], result["score"]) for result in results] == [(3, 0.8), (8, 0.7)]
+    results = keypoint_results([8, 3, 8, 3], keypoints, [0.5, 0.6, 0.7, 0.8], [AREA] * 4)
+    assert [(result["image_id"], result["category_id"], result["score"]) for result in results] == [
+        (3, 1, 0.8),
+        (8, 1, 0.7),
+    ]
 
 
 def test_people_alike_in_different_images_are_both_kept():

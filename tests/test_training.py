@@ -163,7 +163,7 @@ def test_parts_of_a_batch_add_up_to_the_whole():
     images, heatmaps, weight = (np.repeat(array, 3, axis=0) for array in batch_of_step(0))
     heatmaps *= np.arange(1, 7)[:, None, None, None]
     found = []
-    for accumulate in (1, 3):
+    for accumulate in (1, 2, 3):
         keras.utils.set_random_seed(0)
         inputs = keras.Input((16, 16, 3))
         model = keras.Model(inputs, keras.layers.Conv2D(3, 3, strides=4, padding="same")(inputs))
@@ -172,8 +172,28 @@ def test_parts_of_a_batch_add_up_to_the_whole():
         step = make_train_step(tf.distribute.get_strategy(), model, optimizer, KeypointMSE(), False, None, accumulate)
         losses = [float(step(*map(tf.constant, (images, heatmaps, weight)))[0]) for _ in range(3)]
         found.append((losses, np.concatenate([v.numpy().ravel() for v in model.variables])))
-    np.testing.assert_allclose(found[1][0], found[0][0], rtol=1e-5)
-    np.testing.assert_allclose(found[1][1], found[0][1], rtol=1e-4, atol=1e-6)
+    for losses, weights in found[1:]:
+        np.testing.assert_allclose(losses, found[0][0], rtol=1e-5)
+        np.testing.assert_allclose(weights, found[0][1], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_statistics_of_batch_norm_follow_every_part_of_every_batch(accumulate):
+    inputs = keras.Input((16, 16, 3))
+    norm = keras.layers.BatchNormalization(momentum=0.75)
+    model = keras.Model(inputs, keras.layers.Conv2D(3, 3, strides=4, padding="same")(norm(inputs)))
+    optimizer = make_optimizer(0.01, "float32")
+    optimizer.build(model.trainable_variables)
+    step = make_train_step(tf.distribute.get_strategy(), model, optimizer, KeypointMSE(), False, None, accumulate)
+    mean, variance = np.zeros(3), np.ones(3)
+    for number in range(2):
+        batch = batch_of_step(number)
+        step(*map(tf.constant, batch))
+        for part in np.split(batch[0], accumulate):
+            mean = 0.75 * mean + 0.25 * part.mean((0, 1, 2))
+            variance = 0.75 * variance + 0.25 * part.var((0, 1, 2))
+    np.testing.assert_allclose(norm.moving_mean, mean, rtol=1e-4)
+    np.testing.assert_allclose(norm.moving_variance, variance, rtol=1e-4)
 
 
 def test_building_the_step_does_not_count_in_the_rate(tmp_path, monkeypatch):
