@@ -175,7 +175,7 @@ def _log_blurred(maps, x, y, sigma, refine):
         distance = np.abs(np.subtract.outer(np.arange(length), np.arange(length)))
         return kernel[np.minimum(distance, radius + 1)]
 
-    height, width = maps.shape[1:3]
+    height, width, num_keypoints = maps.shape[1:]
     maps = tf.transpose(maps, [0, 3, 1, 2])  # [B,K,h,w]
     (rows, down), (columns, across) = around(y, height), around(x, width)
     window = tf.transpose(tf.gather(maps, rows, batch_dims=2), [0, 1, 3, 2])
@@ -184,7 +184,9 @@ def _log_blurred(maps, x, y, sigma, refine):
     patch = tf.reduce_sum(down[:, :, :, None] * window[:, :, None], axis=-1)  # [B,K,5,n]
     patch = tf.reduce_sum(patch[:, :, :, None] * across[:, :, None], axis=-1)
     # ... which is enough for the maximum: it decides no more than what is too small for a logarithm.
-    blurred = blur_matrix(height) @ maps @ blur_matrix(width)
+    # Of three dimensions: TensorFlow 2.21 with oneDNN writes beyond its memory if [B,1,h,w] is multiplied by [w,w].
+    blurred = blur_matrix(height) @ tf.reshape(maps, [-1, height, width]) @ blur_matrix(width)
+    blurred = tf.reshape(blurred, [-1, num_keypoints, height, width])
     largest, blurred_largest = (tf.reduce_max(m, axis=[2, 3], keepdims=True) for m in (maps, blurred))
     patch *= tf.math.divide_no_nan(largest, blurred_largest)
     smallest, largest = (1e-10, np.inf) if refine == "dark" else (1e-3, 50.0)
