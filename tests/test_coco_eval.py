@@ -13,7 +13,7 @@ from hrnet_tf.benchmarks.coco import published_coco
 from hrnet_tf.benchmarks.mpii import published_pckh
 from hrnet_tf.errors import InputError
 from hrnet_tf.evaluation import evaluate_coco
-from hrnet_tf.evaluation.average_precision import STATISTICS
+from hrnet_tf.evaluation.average_precision import STATISTICS, read_table
 from hrnet_tf.evaluation.coco import keypoint_results
 from hrnet_tf.evaluation.similarity import Suppression
 
@@ -144,6 +144,12 @@ def test_duplicates_are_found_among_unordered_images():
     ]
 
 
+def test_categories_stay_with_their_people():
+    keypoints = make_people(2)[[0, 1, 0, 1]]
+    results = keypoint_results([8, 3, 8, 3], keypoints, [0.5, 0.6, 0.7, 0.8], [AREA] * 4, category_id=[5, 6, 7, 8])
+    assert [result["category_id"] for result in results] == [8, 7]
+
+
 def test_people_alike_in_different_images_are_both_kept():
     keypoints = make_people(1).repeat(2, axis=0)
     assert evaluate(make_annotations(keypoints, [1, 2]), [1, 2], keypoints)["AR"] == pytest.approx(1)
@@ -194,6 +200,26 @@ def test_people_of_other_categories_are_not_evaluated():
     annotations["categories"].insert(0, {"id": 9, "name": "dog"})
     annotations["annotations"].append({**annotations["annotations"][0], "id": 2, "category_id": 9})
     assert evaluate(annotations, [1], keypoints)["AR"] == pytest.approx(1)
+
+
+@pytest.mark.parametrize("change", [{"bbox": [5000, 0, 100, 120]}, {"area": 0}, {"keypoints": [5, 5, 0] * 17}])
+def test_who_is_not_trained_on_is_not_missed(change):
+    keypoints = make_people(2)
+    annotations = make_annotations(keypoints, [1, 1])
+    assert evaluate(annotations, [1], keypoints[:1])["AR"] == pytest.approx(0.5)
+    annotations["annotations"][1] |= change
+    assert evaluate(annotations, [1], keypoints[:1])["AR"] == pytest.approx(1)
+
+
+def test_a_crowd_is_not_missed_and_takes_as_many_predictions_as_there_are():
+    keypoints = make_people(2)[[0, 1, 1]]
+    annotations = make_annotations(keypoints[:2], [1, 1])
+    annotations["annotations"][1]["iscrowd"] = 1
+    assert evaluate(annotations, [1], keypoints[:1])["AR"] == pytest.approx(1)
+    found = evaluate_coco(
+        annotations, [1] * 3, keypoints, [0.5, 1.0, 1.0], [AREA] * 3, suppression=Suppression(nms="none")
+    )
+    assert found["AP"] == pytest.approx(1)
 
 
 def predictions(**changes):
@@ -251,6 +277,8 @@ def test_bad_annotations_are_refused(change, message):
     annotations = change(make_annotations(make_people(2), [1, 2]))
     with pytest.raises(InputError, match=message):
         evaluate_coco(annotations, **predictions())
+    with pytest.raises(InputError, match=message):
+        read_table(annotations)
 
 
 @pytest.mark.parametrize("content", [None, "{not json", "[]", "5"])

@@ -109,6 +109,13 @@ def test_decoding_of_odd_maps_is_finite_and_scores_the_raw_maximum(refine):
     assert not heatmaps.decode(maps[:0], refine).shape[0]
 
 
+@pytest.mark.parametrize("refine", heatmaps.REFINEMENTS)
+def test_maps_that_are_nowhere_positive_decode_to_0(refine):
+    values = [0, -1, -np.inf, np.nan]  # a network that has diverged gives no point beyond its crop
+    maps = np.full((1, 16, 12, 4), values, np.float32)
+    np.testing.assert_array_equal(heatmaps.decode(maps, refine, 2.0)[0], [[0, 0, value] for value in values])
+
+
 def crops_of_people(rng, count):
     center = rng.uniform(100, 300, (count, 2))
     width = rng.uniform(60, 300, count)

@@ -49,6 +49,18 @@ def test_decoding_equals_the_reference():
     np.testing.assert_allclose(compiled, decoded, atol=1e-5)
 
 
+@pytest.mark.parametrize(("refine", "margin"), [("quarter", 1), ("dark", 2)])
+def test_maxima_move_but_on_the_border(refine, margin):
+    height, width = 8, 7
+    y, x = np.divmod(np.arange(height * width), width)
+    maps = np.zeros((len(x), height + 1, width + 1, 1), np.float32)
+    for step, value in (((0, 0), 1), ((0, 1), 0.5), ((1, 0), 0.5)):
+        maps[np.arange(len(x)), y + step[0], x + step[1], 0] = value
+    moved = heatmaps.decode(maps[:, :height, :width], refine, 2.0)[:, 0, :2] != np.stack([x, y], -1)
+    inside = (x > 1) & (x < width - margin) & (y > 1) & (y < height - margin)
+    np.testing.assert_array_equal(moved, np.stack([inside, inside], -1))
+
+
 def test_refuses_an_unknown_refinement():
     with pytest.raises(ValueError, match=r"`refine` must be one of none, quarter, dark, udp. Received: 'half'"):
         heatmaps.decode(np.zeros((1, 8, 8, 1)), "half")
@@ -72,12 +84,13 @@ def test_pck_equals_the_reference():
 
 
 def test_pck_counts_only_what_is_near_and_annotated():
-    true, pred = np.zeros((2, 40, 40, 3), np.float32), np.zeros((2, 40, 40, 3), np.float32)
+    true, pred = np.zeros((2, 40, 40, 5), np.float32), np.zeros((2, 40, 40, 5), np.float32)
     true[:, 20, 20, :2] = 1  # keypoint 2 is not annotated
-    pred[0, 20, 21, :] = 1  # a quarter of the allowed 4 * 0.5 px away
-    pred[1, 20, 23, :] = 1  # too far
+    pred[0, 20, 21, :] = 1  # half of the allowed 4 * 0.5 px away
+    pred[1, 20, 22, :] = 1  # too far: it must be less
+    true[:, 20, 1, 3] = true[:, 1, 20, 4] = 1  # on the border
     share, mean = heatmaps.pck(true, pred)
-    np.testing.assert_allclose(share, [0.5, 0.5, -1])
+    np.testing.assert_allclose(share, [0.5, 0.5, -1, -1, -1])
     assert float(mean) == 0.5
 
 

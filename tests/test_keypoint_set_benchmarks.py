@@ -67,7 +67,8 @@ def annotated(name, keypoints, image_ids, category_ids=None):
         people.append(person | {"num_keypoints": len(points), "iscrowd": 0})
         if name not in WITHOUT_AREAS:
             people[-1]["area"] = 0.53 * np.prod(BOX)
-    images = [{"id": i, "file_name": f"{i}.jpg", "width": 900, "height": 300} for i in range(1, max(image_ids) + 1)]
+    size = {"width": 200 * len(keypoints) + 100, "height": 300}
+    images = [{"id": i, "file_name": f"{i}.jpg", **size} for i in range(1, max(image_ids) + 1)]
     if name == "crowdpose":
         images = [image | {"crowdIndex": 0.5} for image in images]
     categories = [{"id": i, "name": f"kind {i}", "keypoints": names} for i in sorted({*category_ids, 1, 2})]
@@ -166,16 +167,18 @@ def test_a_prediction_is_of_the_size_of_its_body():
 
 
 def test_crowdpose_is_split_by_crowding_and_counts_who_is_visible():
-    keypoints, image_ids = poses("crowdpose", 6), [1, 2, 3, 4, 5, 5]
+    keypoints, image_ids = poses("crowdpose", 7), [1, 2, 3, 4, 5, 5, 5]
     content = annotated("crowdpose", keypoints, image_ids)
     for image, crowding in zip(content["images"], (0, 0.19, 0.2, 0.79, 0.8), strict=True):
         image["crowdIndex"] = crowding
-    content["annotations"][5]["num_keypoints"] = 0  # hidden all over: neither missed nor wrong
+    # Neither missed nor wrong: who is hidden all over, and who is left out whatever the number.
+    content["annotations"][5]["num_keypoints"] = 0
+    content["annotations"][6]["bbox"][3] = 0
     keypoints[[1, 3], :, 1] += 1000
     found = evaluate("crowdpose", content, image_ids[:5], keypoints[:5])
     assert found["AP easy"] == found["AP medium"] == pytest.approx(51 / 101)
     assert found["AP hard"] == found["AR"] / 0.6 == pytest.approx(1)
-    assert evaluate("crowdpose", content, image_ids, keypoints)["AP hard"] == pytest.approx(1)
+    assert evaluate("crowdpose", content, image_ids[:6], keypoints[:6])["AP hard"] == pytest.approx(1)
 
 
 def test_animals_are_compared_within_their_species():

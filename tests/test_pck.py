@@ -35,6 +35,15 @@ def test_the_nearest_prediction_of_the_same_image_is_taken():
     np.testing.assert_allclose(share, [2 / 3] * 3)
 
 
+def test_nearest_is_by_the_annotated_keypoints_and_tolerances_are_of_each_crop():
+    true = people((50, 50), (50, 50), num_keypoints=2)
+    right = true[:1] + np.array([[8, 0], [500, 0]])  # but for the second keypoint, which nobody has annotated
+    near = true[:1] + np.array([[20, 0], [0, 0]])
+    arguments = true, [[1, 0]] * 2, np.array([SIZE, (200.0, 400.0)]), [1, 1, 2, 2]
+    share = keypoint_pck([1, 2], *arguments, np.concatenate([right, near] * 2))
+    np.testing.assert_array_equal(share, [0.5, np.nan])
+
+
 def test_without_predictions_all_are_missed():
     share = keypoint_pck([1], people((50, 50)), np.ones((1, 3)), [SIZE], np.zeros(0, int), np.zeros((0, 3, 3)))
     np.testing.assert_array_equal(share, [0, 0, 0])

@@ -177,25 +177,6 @@ def test_parts_of_a_batch_add_up_to_the_whole():
         np.testing.assert_allclose(weights, found[0][1], rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("accumulate", [1, 2])
-def test_statistics_of_batch_norm_follow_every_part_of_every_batch(accumulate):
-    inputs = keras.Input((16, 16, 3))
-    norm = keras.layers.BatchNormalization(momentum=0.75)
-    model = keras.Model(inputs, keras.layers.Conv2D(3, 3, strides=4, padding="same")(norm(inputs)))
-    optimizer = make_optimizer(0.01, "float32")
-    optimizer.build(model.trainable_variables)
-    step = make_train_step(tf.distribute.get_strategy(), model, optimizer, KeypointMSE(), False, None, accumulate)
-    mean, variance = np.zeros(3), np.ones(3)
-    for number in range(2):
-        batch = batch_of_step(number)
-        step(*map(tf.constant, batch))
-        for part in np.split(batch[0], accumulate):
-            mean = 0.75 * mean + 0.25 * part.mean((0, 1, 2))
-            variance = 0.75 * variance + 0.25 * part.var((0, 1, 2))
-    np.testing.assert_allclose(norm.moving_mean, mean, rtol=1e-4)
-    np.testing.assert_allclose(norm.moving_variance, variance, rtol=1e-4)
-
-
 def test_building_the_step_does_not_count_in_the_rate(tmp_path, monkeypatch):
     run, now = Run(tmp_path), [0.0]
     monkeypatch.setattr("hrnet_tf.training.loop.time", types.SimpleNamespace(monotonic=lambda: now[0]))

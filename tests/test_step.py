@@ -1,14 +1,18 @@
-"""Adam and its loss scaling, against their formulas in float64."""
+"""One step: Adam and its loss scaling against their formulas in float64, statistics of BatchNorm, and PCK."""
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from hrnet_tf import heatmaps
+from hrnet_tf.losses import KeypointMSE
 from hrnet_tf.training.optimizer import handles, learning_rate, loss_scale, make_optimizer, make_update, state
+from hrnet_tf.training.step import make_train_step
 
 RATE, EPSILON = 0.01, 1e-3
 SHAPES = ((3, 2), (5,))
+MSE = KeypointMSE()
 
 
 def adam(values, gradients, rate, epsilon):
@@ -106,8 +110,71 @@ def test_the_loss_scale_goes_as_kerass_own():
 def test_float32_has_no_loss_scale_and_schedules_count_updates():
     updates = Updates("float32", keras.optimizers.schedules.PiecewiseConstantDecay([1], [0.5, 0.25]))
     assert float(loss_scale(updates.optimizer)) == 1
+    assert make_optimizer(RATE, "float32").epsilon == 1e-8  # the reference's
     rates = []
     for step in range(3):
         rates.append(float(learning_rate(updates.optimizer)))
         updates.step(gradients_of(step))
     assert rates == [0.5, 0.5, 0.25]
+
+
+def make_step(model, targets=None, accumulate=1, precision="float32", loss=MSE):
+    optimizer = make_optimizer(RATE, precision, EPSILON)
+    optimizer.build(model.trainable_variables)
+    return make_train_step(tf.distribute.get_strategy(), model, optimizer, loss, False, targets, accumulate)
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_statistics_of_batch_norm_follow_every_part_of_every_batch(accumulate):
+    inputs = keras.Input((16, 16, 3))
+    norm = keras.layers.BatchNormalization(momentum=0.75)
+    model = keras.Model(inputs, keras.layers.Conv2D(3, 3, strides=4, padding="same")(norm(inputs)))
+    step = make_step(model, accumulate=accumulate)
+    mean, variance = np.zeros(3), np.ones(3)
+    for number in range(2):
+        images = np.random.default_rng(number).integers(0, 256, (2, 16, 16, 3)).astype(np.uint8)
+        step(tf.constant(images), tf.zeros((2, 4, 4, 3)), tf.ones((2, 3)))
+        for part in np.split(images, accumulate):
+            mean = 0.75 * mean + 0.25 * part.mean((0, 1, 2))
+            variance = 0.75 * variance + 0.25 * part.var((0, 1, 2))
+    np.testing.assert_allclose(norm.moving_mean, mean, rtol=1e-4)
+    np.testing.assert_allclose(norm.moving_variance, variance, rtol=1e-4)
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_targets_are_drawn_in_the_step_and_pck_is_the_mean_of_the_parts(accumulate):
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((64, 64, 3))
+    model = keras.Model(inputs, keras.layers.Conv2D(3, 3, strides=4, padding="same")(inputs))
+    step = make_step(model, lambda k, v: heatmaps.encode(k, v, (64, 64), 2.0), accumulate)
+    images = np.random.default_rng(0).integers(0, 256, (4, 64, 64, 3)).astype(np.uint8)
+    predicted = model(images).numpy()
+    # Keypoint 0 is found, 1 is not in the first two crops; 2 is where PCK does not count in three of them.
+    keypoints = 4 * heatmaps.decode(predicted, "none").numpy()[..., :2]
+    keypoints[:2, 1] = np.where(keypoints[:2, 1] < 32, 48, 16)
+    keypoints[1:, 2] = 0
+    visible = np.array([[1, 1, 1], [1, 1, 1], [1, 1, 0], [0, 1, 1]], np.float32)
+    true, weight = heatmaps.encode(keypoints, visible, (64, 64), 2.0)
+    parts = list(zip(np.split(true, accumulate), np.split(predicted, accumulate), strict=True))
+    expected, exchanged = (np.mean([float(heatmaps.pck(*part[::way])[1]) for part in parts]) for way in (1, -1))
+    assert 0.2 < expected < 0.9 and exchanged != pytest.approx(expected)
+    loss, pck = step(*map(tf.constant, (images, keypoints, visible)))
+    assert float(loss) == pytest.approx(float(MSE(true, predicted, weight)), rel=1e-5)
+    assert float(pck) == pytest.approx(expected)
+
+
+def test_gradients_that_float16_cannot_hold_are_scaled():
+    moved = []
+    for precision in ("float32", "mixed_float16"):
+        keras.utils.set_random_seed(0)
+        inputs = keras.Input((16, 16, 3))
+        first = keras.layers.Conv2D(4, 3, strides=4, padding="same", dtype=precision)
+        model = keras.Model(inputs, keras.layers.Conv2D(3, 1, dtype="float32")(first(inputs)))
+        # The gradients of what the first layer gives out are below the least number of float16.
+        step = make_step(model, precision=precision, loss=lambda *arguments: 1e-6 * MSE(*arguments))
+        images = np.random.default_rng(0).random((2, 16, 16, 3)).astype(np.float32)
+        before = first.kernel.numpy()
+        step(tf.constant(images), tf.zeros((2, 4, 4, 3)), tf.ones((2, 3)))
+        moved.append(first.kernel.numpy() - before)
+    largest = np.abs(moved[0]).max()
+    np.testing.assert_allclose(moved[1] / largest, moved[0] / largest, atol=0.02)
