@@ -1,11 +1,15 @@
 """Reading JSON and MATLAB files, and writing files and folders so that a reader never meets half of one."""
 
 import contextlib
+import errno
 import json
 import os
+import re
+import shutil
+import stat
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +26,47 @@ PathLike = str | os.PathLike[str]
 MAX_COORDINATE = 1e6
 MAX_AREA = 1e12
 
+# What is neither file nor folder, by `stat.S_IFMT`.
+_SPECIAL = {
+    stat.S_IFIFO: "a pipe (FIFO)",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a disk device",
+}
+# An output of the process itself, by the number of its descriptor.
+_OWN_OUTPUT = re.compile(r"(?:/dev|/proc/self)/fd/(\d{1,6})")
+_STANDARD = {"/dev/stdout": 1, "/dev/stderr": 2}
+
+
+def special_kind(path: PathLike) -> str:
+    """What `path` is where that is neither file nor folder, such as "a pipe (FIFO)"; "" where it is, or is absent.
+
+    Opening a pipe waits for ever, and devices have no end: what reads files asks here first.
+
+    Raises:
+        OSError: `path` is too long, or a circle of links.
+        ValueError: there is a null in it.
+    """
+    try:
+        return _SPECIAL.get(stat.S_IFMT(os.stat(path).st_mode), "")
+    except OSError as error:
+        if error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
+            raise
+        return ""
+
+
+def check_readable(path: PathLike, what: str = "") -> None:
+    """Raises InputError if `path` can be none, or is there but neither a file nor a folder.
+
+    The line says `what`, such as "image", and the path.
+    """
+    try:
+        kind = special_kind(path)
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot read {f'{what} ' if what else ''}{path}: {reason(error)}") from error
+    if kind:
+        raise InputError(f"cannot read {f'{what} ' if what else ''}{path}: it is {kind}. Give a file")
+
 
 def read_json(path: PathLike) -> Any:
     """Parses a JSON file, leaving out "segmentation", which is most of a COCO file and never used.
@@ -34,13 +79,16 @@ def read_json(path: PathLike) -> Any:
         item.pop("segmentation", None)
         return item
 
+    check_readable(path)
+    if kind := _kind(path, "text in JSON"):  # before all of it is in memory
+        raise InputError(f"{path} is not valid JSON: {kind}")
     try:
         with open(path, encoding="utf-8-sig") as file:  # editors on Windows put a mark in front
             return json.load(file, object_hook=without_segmentation)
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from error
     except (ValueError, RecursionError) as error:  # JSON and Unicode errors are ValueErrors
-        raise InputError(f"{path} is not valid JSON: {_kind(path, 'text in JSON') or error}") from error
+        raise InputError(f"{path} is not valid JSON: {error}") from error
 
 
 def read_mat(path: PathLike, names: Iterable[str], **options: Any) -> dict[str, Any]:
@@ -49,6 +97,7 @@ def read_mat(path: PathLike, names: Iterable[str], **options: Any) -> dict[str, 
     Raises:
         InputError: the file cannot be read.
     """
+    check_readable(path)
     try:
         return scipy.io.loadmat(os.fspath(path), variable_names=list(names), appendmat=False, **options)
     except Exception as error:  # scipy raises many types on a damaged file
@@ -90,23 +139,80 @@ def replacing(path: PathLike) -> Iterator[Path]:
 
     Args:
         path: the file or folder to write. One that exists is replaced; a folder replaces only a
-            folder, with all that is in it, and a file only a file.
+            folder, with all that is in it, and a file only a file. Of a symbolic link what it points
+            to is written, and the link stays. A device such as /dev/null, /dev/stdout or a pipe that
+            somebody reads is written to once the block has ended.
 
     Raises:
-        InputError: `path` cannot be written, such as no such folder, no permission or a full disk.
+        InputError: `path` cannot be written, such as no such folder, no permission or a full disk, or
+            is a disk, a socket or a pipe that nobody reads.
     """
     path = Path(path)
     try:
-        with tempfile.TemporaryDirectory(
-            prefix=f".{path.name}.", dir=path.parent, ignore_cleanup_errors=True
-        ) as workspace:
+        stream = _stream(path)
+        target = path if stream is not None else Path(os.path.realpath(path)) if path.is_symlink() else path
+        with (
+            tempfile.TemporaryDirectory(
+                prefix=f".{path.name}.", dir=None if stream is not None else target.parent, ignore_cleanup_errors=True
+            ) as workspace,
+            contextlib.ExitStack() as opened,
+        ):
+            output = opened.enter_context(os.fdopen(stream, "wb")) if stream is not None else None
             temporary = Path(workspace, path.name)
             yield temporary
-            _move(temporary, path, workspace)
+            if output is None:
+                _move(temporary, target, workspace)
+            else:
+                with open(temporary, "rb") as written:
+                    shutil.copyfileobj(written, output)
     except Exception as error:
         if not _is_failure_to_write(error):
             raise
         raise InputError(f"cannot write {path}: {reason(error)}") from error
+
+
+def _stream(path: Path) -> int | None:
+    """A descriptor to write to what is no file: a device, a pipe, an output of this process; None of all others."""
+    own = _OWN_OUTPUT.fullmatch(os.fspath(path))
+    number = int(own[1]) if own else _STANDARD.get(os.fspath(path))
+    if number is not None:
+        sys.stdout.flush()
+        return os.dup(number)
+    kind = special_kind(path)
+    if not kind:
+        return None
+    if kind not in (_SPECIAL[stat.S_IFCHR], _SPECIAL[stat.S_IFIFO]):
+        raise InputError(f"cannot write {path}: it is {kind}. Give a file")
+    try:
+        stream = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno == errno.ENXIO:  # what waits for a reader otherwise
+            raise InputError(f"cannot write {path}: it is {kind} that nobody reads. Give a file") from error
+        raise
+    os.set_blocking(stream, True)
+    return stream
+
+
+def refuse_overwriting(outputs: Mapping[str, PathLike | None], inputs: Mapping[str, PathLike | None]) -> None:
+    """Refuses to write over what is read; to be called before anything is written.
+
+    Args:
+        outputs: {what it is, such as "--json": path of a file, or None}.
+        inputs: {what it is: path of a file, or of a folder whose files are inputs too, or None}.
+
+    Raises:
+        InputError: an output is one of the inputs, by whatever path, or a file in one of them.
+    """
+    read = [(name, os.path.realpath(path)) for name, path in inputs.items() if path and os.path.exists(path)]
+    for output, path in outputs.items():
+        if not path or not os.path.isfile(path):
+            continue
+        real = os.path.realpath(path)
+        for name, source in read:
+            inside = os.path.isdir(source) and Path(real).is_relative_to(source)
+            if inside or os.path.samefile(real, source):
+                what = f"is a file in the folder of {name}" if inside else f"would replace {name}"
+                raise InputError(f"{output} {what} ({path}), which is read: give another path")
 
 
 def _move(temporary: Path, path: Path, workspace: str) -> None:

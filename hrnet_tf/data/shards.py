@@ -17,7 +17,7 @@ import tensorflow as tf
 from hrnet_tf import progress
 from hrnet_tf.data.layouts import ImageFolder
 from hrnet_tf.errors import InputError
-from hrnet_tf.files import PathLike, read_json, replacing
+from hrnet_tf.files import PathLike, check_readable, read_json, replacing
 
 _INDEX = "index.json"
 _SHARD = "shard-{:05}.tfrecord"
@@ -65,6 +65,7 @@ def read_bytes(path: PathLike) -> bytes:
         InputError: the file cannot be read, or ends before the image does.
     """
     place = _PLACE.fullmatch(os.fspath(path))
+    check_readable(file_of(path), "image")
     try:
         with open(file_of(path), "rb") as file:
             if not place:

@@ -20,7 +20,7 @@ from hrnet_tf import progress
 from hrnet_tf.ahead import THREADS, ahead, in_background
 from hrnet_tf.data.layouts import ImageFolder
 from hrnet_tf.errors import InputError
-from hrnet_tf.files import PathLike, replacing
+from hrnet_tf.files import PathLike, check_readable, replacing
 from hrnet_tf.inputs import checked_boxes, load_image
 from hrnet_tf.prediction.boxes import BoxSource, Detections
 from hrnet_tf.prediction.people import People, scored_people
@@ -80,6 +80,7 @@ def find_images(
                 several = sum(PurePosixPath(name).name == file.name for name in ids) > 1
                 why = "is one of several in the annotations with its name" if several else "is not in the annotations"
                 raise InputError(f"{file} {why}")
+            check_readable(file, "image")
             if not cv2.haveImageReader(str(file)):  # looks at the first bytes only
                 load_image(file)  # says why
         except InputError as error:

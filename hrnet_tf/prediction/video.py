@@ -14,7 +14,7 @@ from av.video.reformatter import VideoReformatter
 
 from hrnet_tf import first_bytes
 from hrnet_tf.errors import InputError
-from hrnet_tf.files import PathLike, reason
+from hrnet_tf.files import PathLike, check_readable, reason
 
 VIDEO_SUFFIXES = (
     ".mp4",
@@ -179,7 +179,12 @@ class Video:
 
 
 def is_video(path: PathLike) -> bool:
-    """Whether the path is a video's, by its first bytes or, where those do not tell, by its suffix."""
+    """Whether the path is a video's, by its first bytes or, where those do not tell, by its suffix.
+
+    Raises:
+        InputError: `path` is a pipe or a device.
+    """
+    check_readable(path)
     head = _head(Path(path))
     if first_bytes.is_video(head):
         return True

@@ -35,7 +35,7 @@ from importlib import resources
 from hrnet_tf import progress
 from hrnet_tf.codecs import CODECS
 from hrnet_tf.errors import InputError, listed, shown
-from hrnet_tf.files import reason, replacing
+from hrnet_tf.files import check_readable, reason, replacing
 from hrnet_tf.models.variants import MODEL_NAMES, check_input_size
 from hrnet_tf.pretrained import cache
 from hrnet_tf.pretrained.download import fetch_text
@@ -116,6 +116,7 @@ def entries() -> dict[str, Entry]:
     if own.startswith(("http://", "https://")):
         text = _text_at(own)
     else:
+        check_readable(own)
         try:
             with open(own, encoding="utf-8-sig") as file:
                 text = file.read()
