@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from hrnet_tf.data.decoding import twelve_bits_note, unused_bits
+from hrnet_tf.data.pixels import check_pixels
 from hrnet_tf.data.records import read_image
 from hrnet_tf.errors import InputError, shown
 from hrnet_tf.files import MAX_COORDINATE, PathLike
@@ -24,7 +25,7 @@ def load_image(image: ArrayLike | PathLike) -> np.ndarray:
             RGBA (alpha is dropped), [H,W] or [H,W,1] grey; uint8, or uint16 from 0 to 65535.
 
     Raises:
-        InputError: the file cannot be read, or the array has another shape or type.
+        InputError: the file cannot be read, the array has another shape or type, or there are too many pixels.
     """
     if isinstance(image, str | os.PathLike):
         return read_image(image, turn=True)
@@ -38,6 +39,7 @@ def load_image(image: ArrayLike | PathLike) -> np.ndarray:
         image = image[..., None]
     if image.ndim != 3 or image.shape[2] not in (1, 3, 4) or 0 in image.shape:
         raise InputError(f"an image must have shape [H,W,3], [H,W,4], [H,W] or [H,W,1]. Received: {list(image.shape)}")
+    check_pixels(image.shape[1::-1], "an image")
     if image.dtype == np.uint16:
         shift = unused_bits(image[..., :3])
         if shift < 8:

@@ -10,12 +10,11 @@ import numpy as np
 
 from hrnet_tf.data.decoding import exif_orientation
 from hrnet_tf.data.omissions import Omission
+from hrnet_tf.data.pixels import jpeg_frame
 from hrnet_tf.data.shards import file_of, read_bytes
 from hrnet_tf.errors import InputError
-from hrnet_tf.files import PathLike
+from hrnet_tf.files import PathLike, check_readable
 
-# JPEG markers that hold a frame's size: SOF0 to SOF15 but for DHT, JPG and DAC.
-_FRAMES = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _PNG_HEADER = 24
 # Of so many images the sizes are compared before training: of all would take as long as reading them.
 _NUM_COMPARED = 32
@@ -33,13 +32,15 @@ class Header:
 def read_header(path: PathLike) -> Header | None:
     """The `Header` of a JPEG or PNG file, or of one in a shard; None where there is none or the format is another."""
     try:
+        check_readable(file_of(path))
         with open(path, "rb") if file_of(path) == path else io.BytesIO(read_bytes(path)) as file:
             data = file.read(_PNG_HEADER)
             file.seek(0, os.SEEK_END)
             file.seek(max(0, file.tell() - 64))
             tail = file.read()
             if data.startswith(b"\xff\xd8"):
-                return _jpeg(file, tail)
+                size, exif = jpeg_frame(file)
+                return size and Header(size, exif_orientation(exif), b"\xff\xd9" in tail)
     except (OSError, InputError):
         return None
     if data.startswith(b"\x89PNG\r\n\x1a\n") and len(data) == _PNG_HEADER:
@@ -81,18 +82,3 @@ def say_other_sizes(paths: Sequence[str], sizes: np.ndarray) -> Omission | None:
         )
     what = f"of {len(headers)} images looked at have another size than annotated, so boxes and keypoints may not fit"
     return Omission("read as they are", what, len(other), 0, example)
-
-
-def _jpeg(file, tail):
-    """Walks the segments of a JPEG file up to the frame's header."""
-    file.seek(2)
-    orientation = 1
-    while len(start := file.read(4)) == 4 and start[0] == 0xFF:
-        marker, length = start[1], struct.unpack(">H", start[2:])[0]
-        segment = file.read(length - 2) if length >= 2 else b""
-        if marker in _FRAMES and len(segment) >= 5:
-            height, width = struct.unpack(">HH", segment[1:5])
-            return Header((width, height), orientation, b"\xff\xd9" in tail)
-        if marker == 0xE1 and segment.startswith(b"Exif\0\0"):
-            orientation = exif_orientation(segment[6:])
-    return None

@@ -10,6 +10,7 @@ import numpy as np
 
 from hrnet_tf import geometry
 from hrnet_tf.data.decoding import decode
+from hrnet_tf.data.pixels import check_pixels, stored_size
 from hrnet_tf.data.shards import file_of, read_bytes
 from hrnet_tf.errors import InputError, listed
 from hrnet_tf.files import PathLike
@@ -92,12 +93,14 @@ def read_image(path: PathLike, turn: bool = False, note: Callable[[str], None] =
         note: called with a line that names the file if it can be read but is damaged, or not taken as it is.
 
     Raises:
-        InputError: the file is absent, truncated or no image.
+        InputError: the file is absent, truncated or no image; `pixels.TooManyPixelsError` if it is too large.
     """
     data = read_bytes(path)
+    check_pixels(stored_size(data), f"image {path}")
     image, said = decode(data, turn)
     if image is None:
         raise InputError(f"cannot decode image {path}: {_why_not(data)}")
+    check_pixels(image.shape[1::-1], f"image {path}")
     if said:
         note(f"image {path}: {said}")
     return image

@@ -8,6 +8,7 @@ from hrnet_tf import progress
 from hrnet_tf.data.coco import find_image_dir
 from hrnet_tf.data.header import is_turned, read_header
 from hrnet_tf.data.layouts import SplitFiles
+from hrnet_tf.data.pixels import TooManyPixelsError, check_pixels
 from hrnet_tf.data.records import read_image
 from hrnet_tf.data.shards import file_of, image_paths
 from hrnet_tf.doctor.findings import Finding
@@ -45,7 +46,7 @@ def check_files(
         paths[i] = path
     used = [i for i in np.unique(table.image_index).tolist() if i >= 0]
     chosen = set(used if decode_all else used[:: max(1, -(-len(used) // MAX_DECODED))])
-    kinds = ("absent", "unreadable", "damaged", "depth", "turned", "size", "exif")
+    kinds = ("absent", "unreadable", "too_large", "damaged", "depth", "turned", "size", "exif")
     groups: dict[str, list[int]] = {kind: [] for kind in kinds}
     for i in progress.track(used, "reading", "images"):
         group = _examine(paths[i], table.sizes[i], i in chosen)
@@ -61,9 +62,15 @@ def _examine(path, recorded, decode):
     header = read_header(path)
     stored, orientation = (header.size, header.orientation) if header else (None, 1)
     notes: list[str] = []
+    try:
+        check_pixels(stored, path)
+    except TooManyPixelsError:
+        return "too_large"
     if decode or header is None or not header.ends_well:
         try:
             height, width = read_image(path, note=notes.append).shape[:2]
+        except TooManyPixelsError:
+            return "too_large"
         except InputError:
             return "unreadable"
         stored = width, height
@@ -86,6 +93,12 @@ def _findings(table, groups, total):
             "image_unreadable",
             "image files are truncated or no images: training stops there, unless told to --skip_bad_images",
             "fetch or export these files again",
+            "error",
+        ),
+        "too_large": (
+            "image_too_large",
+            "image files have more pixels than are read: training stops there, unless told to --skip_bad_images",
+            "make them smaller, or allow more by --max_pixels",
             "error",
         ),
         "damaged": (
