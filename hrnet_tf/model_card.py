@@ -21,12 +21,14 @@ import tensorflow as tf
 
 from hrnet_tf.codecs import REFINEMENTS, get_codec
 from hrnet_tf.errors import InputError, shown
-from hrnet_tf.files import MAX_COORDINATE, PathLike, json_numbers, reason, replacing
+from hrnet_tf.files import MAX_COORDINATE, PathLike, check_readable, json_numbers, reason, replacing
 from hrnet_tf.skeletons import COCO, Skeleton
 from hrnet_tf.version import __version__
 
 FILE_NAME = "model_card.json"
 METADATA_KEY = "model_card"
+# Of a card, in bytes: that of 133 keypoints has 10,000.
+_MAX_CARD = 1 << 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,12 +143,13 @@ def read_card(path: PathLike) -> ModelCard | None:
     Raises:
         InputError: `path` is none of the four kinds above or cannot be read, or its card is damaged.
     """
+    check_readable(path, "model")
     path = Path(path)
     try:
         text = _read_text(path)
         content = None if text is None else json.loads(text)
-    except InputError:
-        raise
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
     except Exception as error:  # onnx and zipfile raise many types on a damaged file
         raise InputError(f"cannot read the model card of {path}: {reason(error)}") from error
     try:
@@ -172,15 +175,27 @@ def _read_text(path):
             return _text_if_any(path.with_suffix(".json"))
         case ".keras":
             with zipfile.ZipFile(path) as archive:
-                return archive.read(FILE_NAME).decode() if FILE_NAME in archive.namelist() else None
+                if FILE_NAME not in archive.namelist():
+                    return None
+                return _checked_text(archive.open(FILE_NAME).read(_MAX_CARD + 1))
         case ".onnx":
             import onnx
 
-            return _metadata(onnx.load(path, load_external_data=False)).get(METADATA_KEY)
+            text = _metadata(onnx.load(path, load_external_data=False)).get(METADATA_KEY)
+            return text if text is None else _checked_text(text.encode())
 
 
 def _text_if_any(path: Path) -> str | None:
-    return path.read_text(encoding="utf-8") if path.is_file() else None
+    if not path.is_file():
+        return None
+    with open(path, "rb") as file:
+        return _checked_text(file.read(_MAX_CARD + 1))
+
+
+def _checked_text(data: bytes) -> str:
+    if len(data) > _MAX_CARD:
+        raise InputError(f"a model card has at most {_MAX_CARD} bytes; this one has more")
+    return data.decode()
 
 
 def _write_text(path: Path, text: str) -> None:

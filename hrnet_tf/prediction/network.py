@@ -11,7 +11,8 @@ import keras
 import tensorflow as tf
 
 from hrnet_tf.errors import InputError, shown
-from hrnet_tf.files import PathLike, reason
+from hrnet_tf.files import PathLike, check_readable, reason
+from hrnet_tf.model_files import check_model_file
 from hrnet_tf.models.clones import bfloat16_clone, check_precision
 from hrnet_tf.models.fold import fold_batch_norm
 from hrnet_tf.models.sums import subtract_convolutions
@@ -39,21 +40,25 @@ class Network:
     num_keypoints: int
 
 
-def load_network(path: PathLike) -> tuple[Network, Path]:
+def load_network(path: PathLike, trusted: bool = False) -> tuple[Network, Path]:
     """Reads a trained network.
 
     Args:
         path: a `.keras`, `.onnx` or `.tflite` file, a SavedModel folder with the signature "heatmaps", or a
             folder of versions of one, of which the highest is read; or a name or address of `pretrained.model_file`,
             whose file is downloaded where it is not there yet.
+        trusted: whether a SavedModel may do more than compute, such as read or write files.
 
     Returns:
         a `Network`, and the path that was read: another one for a name or a folder of versions.
 
     Raises:
-        InputError: none of these is there, or it cannot be downloaded or loaded, or is no pose network.
+        InputError: none of these is there, or it cannot be downloaded or loaded, or is no pose network, or is a
+            SavedModel that does more than compute.
     """
-    path = _saved_version(model_file(path))
+    path = model_file(path)
+    check_readable(path, "model")
+    path = _saved_version(path)
     loaders = {".keras": _load_keras, ".onnx": _load_export, ".tflite": _load_export}
     load = _load_saved_model if path.is_dir() else loaders.get(path.suffix)
     if load is None or not path.exists():
@@ -61,6 +66,7 @@ def load_network(path: PathLike) -> tuple[Network, Path]:
             "a model must be an existing .keras, .onnx or .tflite file or a SavedModel folder. "
             f"Received: {path}{hint(path)}"
         )
+    check_model_file(path, trusted)
     try:
         return load(path), path
     except InputError:

@@ -15,7 +15,8 @@ import numpy as np
 import tensorflow as tf
 
 from hrnet_tf.errors import InputError
-from hrnet_tf.files import PathLike, reason
+from hrnet_tf.files import PathLike, check_readable, reason
+from hrnet_tf.model_files import check_model_file
 from hrnet_tf.onnx_sessions import open_session
 from hrnet_tf.stderr import without_notes
 
@@ -54,8 +55,10 @@ def heatmap_runner(path: PathLike, on_gpu: bool = False) -> Runner:
         a `Runner`.
 
     Raises:
-        InputError: it is none of these, cannot be loaded or does not give heatmaps.
+        InputError: it is none of these, cannot be loaded, does not give heatmaps, or is a SavedModel that does more
+            than compute.
     """
+    check_readable(path, "model")
     onnx_runner = functools.partial(_onnx_runner, on_gpu=on_gpu)
     loaders: dict[str, Callable] = {".keras": _keras_runner, ".onnx": onnx_runner, ".tflite": _litert_runner}
     load = _saved_model_runner if Path(path).is_dir() else loaders.get(Path(path).suffix)
@@ -63,6 +66,7 @@ def heatmap_runner(path: PathLike, on_gpu: bool = False) -> Runner:
         raise InputError(
             f"an export to run must be an existing .keras, .onnx or .tflite file or a SavedModel. Received: {path}"
         )
+    check_model_file(path)
     try:
         run, input_shape, output_shape = load(str(path))
         fixed = len(input_shape) == 4 and all(isinstance(length, int) for length in input_shape[1:])
@@ -126,7 +130,8 @@ def _litert_runner(path):
     with warnings.catch_warnings(), without_notes():
         # TensorFlow announces that its interpreter moves to the package ai_edge_litert; the two are alike.
         warnings.filterwarnings("ignore", message=".*tf.lite.Interpreter is deprecated", category=UserWarning)
-        interpreter = tf.lite.Interpreter(path)
+        # From its content, which is looked at first: by its path a file that is cut off ends the process.
+        interpreter = tf.lite.Interpreter(model_content=Path(path).read_bytes())
         interpreter.allocate_tensors()
     (images,), (heatmaps,) = interpreter.get_input_details(), interpreter.get_output_details()
     in_use = threading.Lock()  # an interpreter holds the tensors of one call

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from hrnet_tf import progress
 from hrnet_tf.errors import InputError
 from hrnet_tf.files import PathLike, reason
+from hrnet_tf.model_files import check_model_file
 from hrnet_tf.pretrained import addresses, cache
 from hrnet_tf.pretrained.download import fetch, file_name, verify
 from hrnet_tf.pretrained.table import Entry, entries, find
@@ -107,6 +108,7 @@ def load_pretrained(name: PathLike, allow_unverified: bool = False) -> "keras.Mo
     path = model_file(name, allow_unverified)
     if path.suffix != ".keras" or not path.is_file():
         raise InputError(f"a .keras file or the name of a network must be given. Received: {name}")
+    check_model_file(path)
     try:
         return keras.models.load_model(path, compile=False)
     except Exception as error:  # Keras raises many types on a damaged file

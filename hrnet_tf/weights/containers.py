@@ -17,7 +17,7 @@ from typing import BinaryIO
 import numpy as np
 
 from hrnet_tf.errors import InputError, listed
-from hrnet_tf.files import PathLike, reason
+from hrnet_tf.files import PathLike, check_readable, reason
 from hrnet_tf.first_bytes import LOOKED_AT, what_it_is
 from hrnet_tf.weights.entries import choose
 from hrnet_tf.weights.pickles import DamagedError, Storage, Tensor, read_pickle
@@ -27,6 +27,8 @@ _PICKLE_MAGIC = b"\x80"  # what every pickle of protocol 2 and later starts with
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _LEGACY_PROTOCOL = 1001
 _BFLOAT16 = "bfloat16"  # numpy has none
+# Of safetensors, in bytes: some 100,000 tensors.
+_MAX_HEADER = 16 << 20
 # By PyTorch's name of a storage and by safetensors' of a type.
 _DTYPES = {
     **dict.fromkeys(("FloatStorage", "F32"), "<f4"),
@@ -66,8 +68,7 @@ def read_arrays(path: PathLike, state_dict: str | None = None) -> tuple[dict[str
     Raises:
         InputError: the file cannot be read, is damaged, or holds no weights.
     """
-    if os.path.exists(path) and not os.path.isfile(path):  # opening a pipe would wait for ever
-        raise InputError(f"cannot read {path}: it is not a file")
+    check_readable(path)
     try:
         with open(path, "rb") as file:
             content = _open(file)
@@ -220,6 +221,8 @@ def _open_safetensors(data):
     start = 8 + int.from_bytes(data[:8], "little")
     if start > len(data):
         raise DamagedError("it is cut off or damaged")
+    if start > _MAX_HEADER:
+        raise DamagedError(f"its header has {start} bytes, of at most {_MAX_HEADER}")
     root, spans = {}, {}
     try:
         header = json.loads(data[8:start])

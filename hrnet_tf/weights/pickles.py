@@ -51,6 +51,8 @@ class Inert:
     maker: Name | None = None
 
 
+# Of one pickle: a checkpoint of HRNet-W48 with its optimizer takes some 100,000.
+MAX_OPERATIONS = 2_000_000
 _MARK = object()
 # Operations that push their argument, and those that push a new object.
 _LITERALS = {
@@ -90,7 +92,10 @@ def read_pickle(file: io.BytesIO | mmap.mmap) -> tuple[Any, dict[str, str]]:
     """
     machine = _Machine()
     try:
-        for operation, argument, _ in pickletools.genops(file):  # type: ignore[arg-type]  # an mmap will do
+        operations = pickletools.genops(file)  # type: ignore[arg-type]  # an mmap will do
+        for count, (operation, argument, _) in enumerate(operations):
+            if count == MAX_OPERATIONS:
+                raise DamagedError(f"its pickle has more than {MAX_OPERATIONS} operations, as no weights have")
             machine.step(operation.name, argument)
         return machine.pop(), machine.storage_types
     except (ValueError, LookupError, TypeError, AttributeError, AssertionError, OverflowError) as error:
