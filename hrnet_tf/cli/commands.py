@@ -10,6 +10,7 @@ from absl import flags
 from hrnet_tf import benchmarks
 from hrnet_tf.codecs import CODECS, REFINEMENTS
 from hrnet_tf.data.augment import Augmentation
+from hrnet_tf.data.pixels import DEFAULT_MAX_PIXELS, HIGHEST_MAX_PIXELS
 from hrnet_tf.evaluation.similarity import REFERENCE_SUPPRESSION, SUPPRESSIONS
 from hrnet_tf.export.formats import DEFAULT_FORMATS, FILE_NAMES, LAYOUTS
 from hrnet_tf.models.variants import (
@@ -25,6 +26,8 @@ _NETWORK_FILE = (
     "models`, hf://user/repository or https://host/file.keras#sha256=..."
 )
 _DATASET = "What the annotations are: coco for COCO and data of one's own in its format, or another set."
+# People in a batch at most: more is a slip, and no memory holds their crops.
+MAX_BATCH = 1 << 16
 _COCO_FOLDER = "COCO-format folder: annotations/person_keypoints_<split>.json and images, or as tools export them."
 
 
@@ -73,6 +76,7 @@ def evaluate() -> None:
     _define_keypoint_names_flag()
     flags.DEFINE_string("model", None, _NETWORK_FILE)
     _define_allow_unverified_flag()
+    _define_trust_model_flag()
     flags.DEFINE_string("metrics", None, "JSON file to write the figures to.")
     flags.DEFINE_string("results", None, "File to write the predictions to: COCO's results (JSON), MPII's pred.mat.")
     flags.DEFINE_string("sheet", None, "PNG or JPEG file to draw predictions in, over the first images.")
@@ -111,6 +115,8 @@ def predict() -> None:
     """
     flags.DEFINE_string("model", None, _NETWORK_FILE)
     _define_allow_unverified_flag()
+    _define_trust_model_flag()
+    _define_max_pixels_flag()
     flags.DEFINE_string("input", None, "Image, folder of images, or video.")
     flags.DEFINE_string("out_dir", None, "Folder for annotated copies and results, created; not that of the input.")
     flags.DEFINE_string("detections", None, "COCO results file with the boxes to look in.")
@@ -129,7 +135,7 @@ def predict() -> None:
     flags.DEFINE_float("score_threshold", 0.2, "Keypoints scored at or below it are not drawn.")
     flags.DEFINE_string("keypoints", None, "Keypoint set to write, such as openpose; by default the network's.")
     flags.DEFINE_bool("flip_test", True, "Average the heatmaps of the crop and of its mirror image.")
-    flags.DEFINE_integer("batch_size", 32, "People in a batch.", lower_bound=1)
+    flags.DEFINE_integer("batch_size", 32, "People in a batch.", 1, MAX_BATCH)
     _define_device_flags()
     _define_codec_flags()
     _define_precision_flag()
@@ -391,12 +397,27 @@ def _define_format_flag() -> None:
 
 def _define_files_flags() -> None:
     """Flags of annotations and images that lie anywhere."""
+    _define_max_pixels_flag()
     flags.DEFINE_string("annotations", None, "Annotation file in COCO's format, instead of --data_dir's of the split.")
     flags.DEFINE_string("images", None, "Folder of its images; by default looked for beside it.")
     flags.register_multi_flags_validator(
         ["data_dir", "annotations"],
         lambda given: given["data_dir"] is not None or given["annotations"] is not None,
         "--data_dir must be given, or --annotations=FILE and --images=FOLDER",
+    )
+
+
+def _define_max_pixels_flag() -> None:
+    """Flag of how large an image may be."""
+    flags.DEFINE_integer(
+        "max_pixels", DEFAULT_MAX_PIXELS, "An image with more is not read.", 1, upper_bound=HIGHEST_MAX_PIXELS
+    )
+
+
+def _define_trust_model_flag() -> None:
+    """Flag of whether a SavedModel, which is a program, may do more than compute."""
+    flags.DEFINE_bool(
+        "trust_model", False, "Run a SavedModel that does more than compute, such as read or write files."
     )
 
 
@@ -413,7 +434,7 @@ def _define_prediction_flags() -> None:
     _define_codec_flags()
     _define_flip_pairs_flag()
     flags.DEFINE_bool("flip_test", True, "Average the heatmaps of the crop and of its mirror image in evaluations.")
-    flags.DEFINE_integer("batch_size", 32, "People in a batch, on all GPUs together.", lower_bound=1)
+    flags.DEFINE_integer("batch_size", 32, "People in a batch, on all GPUs together.", 1, MAX_BATCH)
     _define_device_flags()
     reference = REFERENCE_SUPPRESSION
     flags.DEFINE_enum("nms", reference.nms, list(SUPPRESSIONS), "COCO: how duplicates are dropped, by their OKS.")

@@ -27,7 +27,7 @@ def main() -> None:
         raise InputError(f"--val_split {split} is not annotated: give --results, for the benchmark's server")
     strategy = shared.make_strategy(FLAGS.batch_size)
     with strategy.scope():
-        network, path = load_network(shared.model_file())
+        network, path = load_network(shared.model_file(), FLAGS.trust_model)
         name = getattr(network.heatmaps, "name", "unknown")  # of a Keras model; other files have a card
         network = for_inference(network, FLAGS.precision)
     annotated, people = shared.load_people()

@@ -4,6 +4,7 @@ import difflib
 import errno
 import importlib
 import inspect
+import math
 import os
 import re
 import sys
@@ -13,14 +14,16 @@ from collections.abc import Sequence
 from absl import flags
 
 from hrnet_tf import progress
-from hrnet_tf.cli import commands, flagfiles
+from hrnet_tf.cli import commands, flagfiles, places
 from hrnet_tf.cli.quiet import start_tensorflow
-from hrnet_tf.errors import InputError, cut
+from hrnet_tf.data.pixels import limit_pixels
+from hrnet_tf.errors import InputError, cut, shown
 from hrnet_tf.version import __version__
 
 _HELP = ("--help", "-help", "-h", "--helpfull", "--helpshort")
 _CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS)
 _INTERRUPTED = 130
+_MAX_INTEGER = 2**31 - 1  # TensorFlow counts in 32 bits
 _MISSING = re.compile(r"Flag --(\w+) must have a value other than None")
 
 
@@ -41,6 +44,9 @@ def _guarded(arguments: list[str]) -> int:
     except BrokenPipeError:  # of a pager that was left
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            print(f"error: {cut(f'{error.strerror}: {error.filename}')}", file=sys.stderr)
+            return 1
         if error.errno not in _CANNOT_WRITE:
             raise
         print(f"error: cannot write {error.filename or 'a file'}: {error.strerror}", file=sys.stderr)
@@ -76,9 +82,23 @@ def _run(arguments: list[str]) -> int:
     _, *rest = flags.FLAGS([f"hrnet-tf {name}", *flagfiles.expand(arguments[1:])])
     if rest and name not in commands.WITH_ARGUMENTS:
         raise InputError(f"unexpected argument {rest[0]!r}: every setting is a flag, as in --name=value")
+    _check_numbers()
+    places.check(flags.FLAGS)
+    if "max_pixels" in flags.FLAGS:
+        limit_pixels(flags.FLAGS["max_pixels"].value)
     if name not in commands.WITHOUT_TENSORFLOW:
         start_tensorflow("tf32" not in flags.FLAGS or flags.FLAGS["tf32"].value)
     return importlib.import_module(f"hrnet_tf.cli.{name}").main(*rest) or 0
+
+
+def _check_numbers() -> None:
+    """Refuses flags whose number no computation can hold: absl takes integers of any length, NaN and infinity."""
+    for flag in commands.defined_flags():
+        value = flag.value
+        if isinstance(value, float) and not math.isfinite(value):
+            raise InputError(f"--{flag.name} must be a finite number. Received: {value}")
+        if isinstance(value, int) and abs(value) > _MAX_INTEGER:
+            raise InputError(f"--{flag.name} must be at most {_MAX_INTEGER}. Received: {shown(value)}")
 
 
 def _in_one_line(error: Exception) -> str:

@@ -64,7 +64,7 @@ def main() -> None:
 
 def _predictor(annotations):
     """The `PosePredictor` of the flags, whose results have the keypoints of the annotations, if there are any."""
-    network, path = load_network(shared.model_file())
+    network, path = load_network(shared.model_file(), FLAGS.trust_model)
     annotations = annotations and renamed(annotations)
     found = read_card(path)
     skeleton = shared.keypoints_of(FLAGS.model, found, network.num_keypoints, annotations)
