@@ -48,6 +48,7 @@ MAY_IMPORT = {
     | {
         "files",
         "first_bytes",
+        "tracking",
         "devices",
         "onnx_sessions",
         "inputs",

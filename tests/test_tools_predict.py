@@ -20,6 +20,7 @@ from hrnet_tf.data.records import read_image
 from hrnet_tf.model_card import ModelCard, write_card
 from hrnet_tf.prediction import boxes, files, video, video_writer
 from hrnet_tf.skeletons import COCO, named
+from hrnet_tf.tracking import LiveSmoother
 
 SAMPLE = os.environ.get("HRNET_TF_COCO_SAMPLE")
 BOX_A, BOX_B = [10, 10, 60, 90], [70, 20, 60, 60]
@@ -113,7 +114,7 @@ def test_a_folder_with_detections(photos, model_path, tmp_path):
 
     rows = read_csv(tmp_path / "out" / "predictions.csv")
     assert len(rows) == 3 * 17
-    assert list(rows[0]) == ["file", "frame", "time", "person", "keypoint", "x", "y", "score"]
+    assert list(rows[0]) == ["file", "frame", "time", "person", "track_id", "keypoint", "x", "y", "score"]
     assert (rows[20]["file"], rows[20]["frame"], rows[20]["person"]) == (names[0], "", "1")
     assert rows[20]["keypoint"] == COCO.names[3]
     assert float(rows[20]["x"]) == people[1]["keypoints"][9]
@@ -127,7 +128,7 @@ def test_a_folder_with_detections(photos, model_path, tmp_path):
 def test_a_video(model_path, tmp_path):
     clip = write_video(tmp_path / "clip.mp4")
     flags = {"model": model_path, "input": clip, "out_dir": tmp_path / "out", "boxes": "10,10,60,90; 70,20,60,60"}
-    result = run("predict", **flags)
+    result = run("predict", **flags, smooth="off")
     assert result.returncode == 0, result.stderr
     assert "5 frames, 10 people" in result.stdout
     assert sorted(os.listdir(tmp_path / "out")) == ["clip.mp4", "predictions.csv", "predictions.json"]
@@ -141,8 +142,28 @@ def test_a_video(model_path, tmp_path):
         frames, originals = list(copy), list(original)
     assert [frame.time for frame in frames] == pytest.approx([i / 12.5 for i in range(5)], abs=1e-3)
     assert copy.end == original.end == pytest.approx(0.4, abs=1e-3)
+    assert [p["track_id"] for p in people] == 5 * [1, 2]
+    assert [row["track_id"] for row in table[::17]] == 5 * ["1", "2"]
     expected = PosePredictor(model_path)(originals[3].image, [BOX_A, BOX_B])
     np.testing.assert_allclose(np.reshape([p["keypoints"] for p in people[6:8]], (2, 17, 3)), expected, atol=1e-3)
+
+
+def test_a_video_is_smoothed_as_it_comes(model_path, tmp_path):
+    """With the scores that the network gives, and by what `LiveSmoother` makes of every frame's own keypoints."""
+    clip, predictor = write_video(tmp_path / "clip.mp4"), PosePredictor(model_path)
+    boxes_of = boxes.GivenBoxes("10,10,60,90; 70,20,60,60")
+    for name, smooth in (("raw", False), ("smooth", True)):
+        files.predict_video(predictor, clip, tmp_path / name, boxes_of, smooth=smooth)
+    raw, smooth = (json.loads((tmp_path / name / "predictions.json").read_text()) for name in ("raw", "smooth"))
+    smoother, moved = LiveSmoother(), 0
+    for frame in range(5):
+        before, after = (
+            np.reshape([p["keypoints"] for p in people if p["frame"] == frame], (2, 17, 3)) for people in (raw, smooth)
+        )
+        expected = smoother([1, 2], before, frame / 12.5)
+        np.testing.assert_allclose(after, expected, atol=0.01)
+        moved += np.abs(after - before).max() > 0.1
+    assert moved >= 3
 
 
 def test_a_video_of_a_phone(model_path, tmp_path):

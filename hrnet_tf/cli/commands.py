@@ -96,7 +96,7 @@ def predict() -> None:
     and the people in two forms:
 
         predictions.json  COCO's keypoint results with `file_name`; `frame` and `time` for videos
-        predictions.csv   file, frame, time, person, keypoint, x, y, score: a line for each keypoint
+        predictions.csv   file, frame, time, person, track_id, keypoint, x, y, score: a line for each
 
     People are looked for where a detector finds them: that of --detector, by default yolox_s, which is
     downloaded once. Instead, --detections (a COCO results file) or --boxes (the same in every picture)
@@ -133,6 +133,12 @@ def predict() -> None:
     flags.DEFINE_string("annotations", None, "COCO-format file with the images' ids and the model's keypoints.")
     _define_format_flag()
     flags.DEFINE_float("score_threshold", 0.2, "Keypoints scored at or below it are not drawn.")
+    flags.DEFINE_enum(
+        "smooth",
+        "live",
+        ["live", "off"],
+        "Videos: keypoints of everybody smoothed as they come, or as they are.",
+    )
     flags.DEFINE_string("keypoints", None, "Keypoint set to write, such as openpose; by default the network's.")
     flags.DEFINE_bool("flip_test", True, "Average the heatmaps of the crop and of its mirror image.")
     flags.DEFINE_integer("batch_size", 32, "People in a batch.", 1, MAX_BATCH)

@@ -45,7 +45,14 @@ def main() -> None:
         unit, pictures = "frames", "frames"
         with advice:
             done = files.predict_video(
-                predictor, FLAGS.input, FLAGS.out_dir, boxes_of, FLAGS.score_threshold, category_id, FLAGS.keypoints
+                predictor,
+                FLAGS.input,
+                FLAGS.out_dir,
+                boxes_of,
+                FLAGS.score_threshold,
+                category_id,
+                FLAGS.keypoints,
+                FLAGS.smooth == "live",
             )
         if FLAGS.detections and done.people < given.count:
             lost = given.count - done.people

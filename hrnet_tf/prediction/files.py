@@ -7,6 +7,7 @@ Shape legend: H and W image, N people, K keypoints.
 
 import collections
 import contextlib
+import dataclasses
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
@@ -28,6 +29,7 @@ from hrnet_tf.prediction.predictor import PosePredictor
 from hrnet_tf.prediction.results import Picture, ResultForm, results_writer
 from hrnet_tf.prediction.video import open_video
 from hrnet_tf.prediction.video_writer import video_writer
+from hrnet_tf.tracking import LiveSmoother, Tracker
 from hrnet_tf.visualize import write_image
 
 # Pictures are predicted together until they have this many pixels: 150 MB, of which there may be four at a time, with
@@ -208,15 +210,18 @@ def predict_video(
     score_threshold: float = 0.2,
     category_id: int = 1,
     keypoint_set: str | None = None,
+    smooth: bool = False,
 ) -> Done:
     """Predicts people in a video's frames and writes an annotated copy (`.mp4`) beside the two files of results.
 
-    A frame's number, from 0, is its `image_id` in detections and in results. The copy has the times of the frames and
-    the sound. What cannot be read of a damaged video is warned of.
+    A frame's number, from 0, is its `image_id` in detections and in results. People have a `track_id` that stays from
+    frame to frame (see `Tracker`). The copy has the times of the frames and the sound. What cannot be read of a
+    damaged video is warned of.
 
     Args:
         path: of the video.
         predictor, out_dir, boxes_of, score_threshold, category_id, keypoint_set: as for `predict_images`.
+        smooth: smooth the keypoints of each person as they come (see `LiveSmoother`).
 
     Returns:
         what was predicted.
@@ -235,7 +240,8 @@ def predict_video(
 
             frames = ((i, *frame) for i, frame in enumerate(video))
             pictures = (Picture(path.name, image, i, *boxes_of(None, i, image), i, time) for i, image, time in frames)
-            done = _predict(predictor, pictures, draw, 1, staging, video.announced or None, form)
+            follow = _follower(predictor.skeleton, smooth)
+            done = _predict(predictor, pictures, draw, 1, staging, video.announced or None, form, follow)
         if not done.pictures:
             raise InputError(f"cannot decode video {path}: no frame of it")
         if not done.people and isinstance(boxes_of, Detections):
@@ -245,6 +251,18 @@ def predict_video(
             )
         _move_all(staging, out_dir)
     return done
+
+
+def _follower(skeleton, smooth):
+    """The function from the `People` of one frame after the other to the same with `track_ids`, and smoothed."""
+    tracker, smoother = Tracker(skeleton.oks_sigmas), LiveSmoother() if smooth else None
+
+    def follow(people, picture):
+        ids = tracker.update(people.keypoints, people.boxes, picture.box_scores, picture.time)
+        keypoints = smoother(ids, people.keypoints, picture.time) if smoother else people.keypoints
+        return dataclasses.replace(people, keypoints=keypoints.astype(np.float32), track_ids=ids)
+
+    return follow
 
 
 def annotated(picture: Picture, people: People, score_threshold: float) -> np.ndarray:
@@ -257,7 +275,7 @@ def copy_name(name: str) -> str:
     return name if cv2.haveImageWriter(name) else f"{name}.png"
 
 
-def _predict(predictor, pictures, draw, threads, folder, total, form):
+def _predict(predictor, pictures, draw, threads, folder, total, form, follow=None):
     """Predicts `pictures` in turn, calls `draw(picture, people)` and writes the results into `folder`.
 
     While the network computes a group of pictures, the next one is read and the last one drawn.
@@ -267,6 +285,7 @@ def _predict(predictor, pictures, draw, threads, folder, total, form):
         draw: called in `threads` other threads, in order where that is one.
         form: the `ResultForm` of both.
         total: how many pictures there are, None where that is unknown.
+        follow: (people, picture) -> people, called in order.
 
     Returns:
         what was predicted, `Done`.
@@ -284,7 +303,8 @@ def _predict(predictor, pictures, draw, threads, folder, total, form):
         for found in predictor.predict_batches(batches(groups)):
             for picture, keypoints in zip(started.popleft(), found, strict=True):
                 boxes = checked_boxes(picture.boxes, picture.image)
-                people = form.of(scored_people(keypoints, boxes, picture.box_scores, predictor.skeleton))
+                people = scored_people(keypoints, boxes, picture.box_scores, predictor.skeleton)
+                people = form.of(follow(people, picture) if follow else people)
                 add(picture, people)
                 yield picture, people
 

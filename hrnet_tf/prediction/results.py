@@ -17,7 +17,7 @@ from hrnet_tf.prediction.people import People
 from hrnet_tf.skeletons import Skeleton, convert, named
 
 JSON_NAME, CSV_NAME = "predictions.json", "predictions.csv"
-CSV_COLUMNS = ("file", "frame", "time", "person", "keypoint", "x", "y", "score")
+CSV_COLUMNS = ("file", "frame", "time", "person", "track_id", "keypoint", "x", "y", "score")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,7 +97,8 @@ def results_writer(folder: PathLike, form: ResultForm) -> Iterator[Callable[[Pic
                 json_file.write(separator + json.dumps(result))
                 separator = ",\n"
                 for name, values in zip(form.skeleton.names, np.reshape(result["keypoints"], (-1, 3)), strict=True):
-                    table.writerow([picture.name, picture.frame, time, person, name, *values.tolist()])
+                    person_of = person, result.get("track_id")
+                    table.writerow([picture.name, picture.frame, time, *person_of, name, *values.tolist()])
 
         yield add
         json_file.write("[]\n" if separator == "[\n" else "\n]\n")
