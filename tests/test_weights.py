@@ -271,7 +271,7 @@ def test_partial_leaves_out_nothing_else(tmp_path, fresh, model, state):
 def test_all_that_does_not_fit_is_listed(tmp_path, fresh, model, state):
     changed = renamed(state, RENAMES["mmpose1"])
     del changed["backbone.stage4.0.fuse_layers.0.1.0.weight"], changed["head.final_layer.bias"]
-    changed["head.conv_layers.0.weight"] = changed["backbone.bn1.weight"]
+    changed["head.extra_layers.0.weight"] = changed["backbone.bn1.weight"]
     changed["backbone.bn1.bias"] = np.full(64, np.nan, "f4")
     changed["backbone.bn2.bias"] = np.full(64, np.inf, "f4")
     changed["backbone.conv2.weight"] = np.zeros((64, 64, 3, 3), "i8")
@@ -282,7 +282,7 @@ def test_all_that_does_not_fit_is_listed(tmp_path, fresh, model, state):
         load_pytorch_weights(model, tmp_path / "weights.pth")
     problems = str(error.value).split(f"does not fit the model '{SMALL}'. ")[1].split("; ")
     assert problems[0] == "2 missing: stage4.0.fuse_layers.0.1.0.weight, final_layer.bias"
-    assert problems[1] == "1 unexpected: head.conv_layers.0.weight"
+    assert problems[1] == "1 unexpected: head.extra_layers.0.weight"
     assert problems[2] == "1 of another shape: layer1.0.bn1.weight (), wanted (32,)"
     kind, names = problems[3].split(": ")
     assert kind == "4 not of finite floating-point numbers"
