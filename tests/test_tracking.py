@@ -170,6 +170,68 @@ def test_thousands_of_boxes_are_bounded():
         assert (ids[-MAX_PEOPLE:] > 0).all()
 
 
+def follow(places_of, every, frames=60, rate=25):
+    """The numbers of every frame, and how far the boxes are off, where a detector looks at every so many frames."""
+    tracker, numbers, errors = Tracker(), [], []
+    for i in range(frames):
+        keypoints, boxes, scores = frame(places_of(i / rate))
+        if i % every:
+            expected = tracker.expected_boxes(i / rate)
+            errors.append(np.abs(expected - boxes).max())
+            numbers.append(tracker.follow(keypoints, i / rate).tolist())
+        else:
+            numbers.append(tracker.update(keypoints, boxes, scores, i / rate).tolist())
+    return numbers, np.array(errors)
+
+
+def test_people_are_followed_where_no_detector_looks():
+    def places(time):  # the first turns round, faster and faster
+        return {1: (100 + 300 * np.sin(2 * time), 100.0), 2: (900 - 200 * time, 300.0)}
+
+    numbers, errors = follow(places, every=60)
+    assert numbers == [[1, 2]] * 60
+    assert errors.max() < 30 and np.median(errors) < 15  # a frame's way is 24 pixels
+
+
+def test_the_pose_of_another_is_nobodys_where_no_detector_looks():
+    tracker = Tracker()
+    for i in range(3):
+        tracker.update(*frame({1: (100, 100), 2: (160, 100)}), i / 25)
+    keypoints = frame({1: (100, 100), 2: (160, 100)})[0]
+    keypoints[1] = keypoints[0]
+    for i in range(3, 6):
+        assert tracker.expected_boxes(i / 25).shape == (2, 4)
+        assert tracker.follow(keypoints, i / 25).tolist() == [1, NO_TRACK]
+    keypoints[0] = frame({9: (130, 100)})[0]  # of nobody who is known
+    assert tracker.follow(keypoints, 6 / 25).tolist() == [NO_TRACK, NO_TRACK]
+    assert tracker.follow(frame({1: (100, 100), 2: (160, 100)})[0], 6 / 25).tolist() == [1, 2]
+    np.testing.assert_allclose(tracker.expected_boxes(7 / 25), frame({1: (100, 100), 2: (160, 100)})[1], atol=1)
+
+
+def test_of_two_alike_the_pose_is_whose_it_is_most_like_where_no_detector_looks():
+    tracker = Tracker()
+    keypoints, boxes, scores = frame({1: (100, 100), 2: (120, 100)})
+    keypoints[1] = keypoints[0] + (20, 0, 0)
+    for i in range(3):
+        assert tracker.update(keypoints, boxes, scores, i / 25).tolist() == [1, 2]
+    keypoints[0] = keypoints[1]
+    assert tracker.follow(keypoints, 3 / 25).tolist() == [NO_TRACK, 2]
+
+
+def test_only_keypoints_of_the_expected_boxes_are_followed():
+    tracker = Tracker(max_gap=1.0)
+    assert tracker.expected_boxes(0.0).shape == (0, 4)
+    assert tracker.follow(np.zeros((0, 17, 3)), 0.0).shape == (0,)
+    tracker.update(*frame({1: (100, 100), 2: (400, 100)}), 0.1)
+    with pytest.raises(InputError, match=r"those of the 2 expected boxes\. Received: 1"):
+        tracker.follow(frame({1: (100, 100)})[0], 0.2)
+    assert tracker.follow(np.full((2, 17, 3), np.nan), 0.2).tolist() == [NO_TRACK] * 2
+    assert tracker.expected_boxes(1.0).shape == (2, 4)
+    assert tracker.expected_boxes(1.2).shape == (0, 4)
+    tracker.update(*frame({2: (400, 100)}), 1.0)
+    assert tracker.expected_boxes(1.1).shape == (1, 4)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -11,7 +11,6 @@ is seen count for nothing), and of the keypoints before and after each smoothing
 annotated ones beside it, the mean error and PCK: the share of keypoints at most 0.05 of the box's longer side away.
 """
 
-import itertools
 import json
 import pathlib
 
@@ -24,13 +23,19 @@ from hrnet_tf.skeletons import COCO
 from hrnet_tf.synthetic import render_video
 from hrnet_tf.synthetic.dataset import detector_box
 from hrnet_tf.tracking import NO_TRACK, LiveSmoother, Tracker, smooth_whole
-from hrnet_tf.tracking.tracker import overlaps
+from hrnet_tf.tracking.arrays import overlaps
 
 flags.DEFINE_list("seeds", ["201", "202", "203"], "Of the videos, one each.")
 flags.DEFINE_integer("frames", 300, "In a video.")
 flags.DEFINE_string("model", None, "A network of COCO's 17 keypoints, instead of annotated ones with noise.")
+flags.DEFINE_integer("detect_every", 1, "With a network: between frames so many apart, expected boxes.", 1)
 flags.DEFINE_string("folder", "work/tracking", "Where the videos are, or are rendered.")
 FLAGS = flags.FLAGS
+flags.register_multi_flags_validator(
+    ["detect_every", "model"],
+    lambda given: given["detect_every"] == 1 or given["model"],
+    "--detect_every needs --model",
+)
 NUM_PEOPLE = 6
 # People of whom a smaller share is seen are mostly missed, and do not count; of the others this share is missed.
 MIN_SEEN, MISSED = 0.25, 0.05
@@ -90,21 +95,22 @@ def noisy_keypoints(rng, boxes, sources):
     return keypoints
 
 
-def detections_of(times, paths, people, seed, predictor):
-    """Of each frame keypoints [N,17,3], boxes, scores and annotations."""
-    rng = np.random.default_rng(seed)
-    frames = []
-    for _, path, annotations in zip(times, paths, people, strict=True):
+def track(times, paths, people, seed, predictor, detect_every):
+    """Of each frame keypoints [N,17,3], boxes, scores and annotations (None where no detector looks), and tracks."""
+    rng, tracker = np.random.default_rng(seed), Tracker(COCO.oks_sigmas)
+    frames, track_ids = [], []
+    for i, (time, path, annotations) in enumerate(zip(times, paths, people, strict=True)):
         image = cv2.imread(str(path))[..., ::-1]
         boxes, scores, sources = detect(rng, annotations, image.shape[1::-1])
+        looks = i % detect_every == 0
+        if not looks:
+            boxes = tracker.expected_boxes(time)
+            scores, sources = np.ones(len(boxes)), [None] * len(boxes)
         keypoints = noisy_keypoints(rng, boxes, sources) if predictor is None else predictor(image, boxes)
+        ids = tracker.update(keypoints, boxes, scores, time) if looks else tracker.follow(keypoints, time)
         frames.append((np.asarray(keypoints, float), boxes, scores, sources))
-    return frames
-
-
-def track(frames, times, **settings):
-    tracker = Tracker(COCO.oks_sigmas, **settings)
-    return [tracker.update(*frame[:3], time) for frame, time in zip(frames, times, strict=True)]
+        track_ids.append(ids)
+    return frames, track_ids
 
 
 def accumulate(frames, track_ids, people):
@@ -172,19 +178,19 @@ def main(_):
         name = f"v{seed}"
         render_video(folder, name, FLAGS.frames, NUM_PEOPLE, seed)
         times, paths, people = read_video(folder, name)
-        frames = detections_of(times, paths, people, seed, predictor)
-        track_ids = track(frames, times)
+        frames, track_ids = track(times, paths, people, seed, predictor, FLAGS.detect_every)
         accumulators.append(accumulate(frames, track_ids, people))
         names.append(name)
-        for smoothing, keypoints in smoothings(frames, track_ids, times):
+        # Who is who in expected boxes is not known: there are no figures of keypoints.
+        for smoothing, keypoints in smoothings(frames, track_ids, times) if FLAGS.detect_every == 1 else ():
             figures[name, smoothing] = keypoint_figures(frames, track_ids, keypoints)
     metrics = motmetrics.metrics.create()
     wanted = ["mota", "idf1", "num_switches", "num_false_positives", "num_misses", "num_objects", "num_fragmentations"]
     summary = metrics.compute_many(accumulators, metrics=wanted, names=names, generate_overall=True)
     print(summary.to_string(float_format="{:.4f}".format))
     print("video, smoothing: acceleration (px/frame^2), that of the truth, error (px), PCK")
-    for name, smoothing in itertools.product(names, ("off", "live", "whole")):
-        print(f"{name}, {smoothing}: " + ", ".join(f"{value:.3f}" for value in figures[name, smoothing]))
+    for (name, smoothing), values in figures.items():
+        print(f"{name}, {smoothing}: " + ", ".join(f"{value:.3f}" for value in values))
 
 
 if __name__ == "__main__":

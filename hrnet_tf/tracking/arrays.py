@@ -1,4 +1,4 @@
-"""What is checked of the arrays that tracking is given."""
+"""What is checked of the arrays that tracking is given, and what of them is asked often."""
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -28,3 +28,17 @@ def checked_time(time: float, last: float | None) -> float:
         after = "" if last is None else f" of at least {last:g}, that of the frame before"
         raise InputError(f"time must be a finite number of seconds{after}. Received: {time}")
     return time
+
+
+def overlaps(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """[T,N] intersections over unions of boxes [T,4] and [N,4] (x, y, width, height) of positive sizes."""
+    low = np.maximum(boxes[:, None, :2], others[None, :, :2])
+    high = np.minimum((boxes[:, :2] + boxes[:, 2:])[:, None], (others[:, :2] + others[:, 2:])[None])
+    common = np.maximum(high - low, 0).prod(axis=-1)
+    union = boxes[:, 2:].prod(axis=1)[:, None] + others[:, 2:].prod(axis=1) - common
+    return common / np.maximum(union, np.finfo(np.float64).tiny)
+
+
+def known(points: np.ndarray) -> np.ndarray:
+    """Which of the points [...,2] there are; those that are not are NaN."""
+    return ~np.isnan(points[..., 0])

@@ -16,7 +16,7 @@ from scipy.optimize import linear_sum_assignment
 from hrnet_tf.errors import InputError
 from hrnet_tf.evaluation.similarity import checked_sigmas, oks
 from hrnet_tf.files import MAX_COORDINATE
-from hrnet_tf.tracking.arrays import checked_keypoints, checked_time, is_sure
+from hrnet_tf.tracking.arrays import checked_keypoints, checked_time, is_sure, known, overlaps
 
 # The track of somebody who has none.
 NO_TRACK = -1
@@ -24,6 +24,8 @@ NO_TRACK = -1
 MAX_PEOPLE = 1000
 # A track and a person may be the same if the mean of keypoint similarity and overlap is at least this.
 MIN_LIKENESS = 0.3
+# Whoever is found in an expected box is who is expected from this keypoint similarity on.
+MIN_FOLLOWED = 0.1
 # Nobody is new who is this much like somebody of the same frame.
 DUPLICATE_LIKENESS = 0.7
 # Of two people of a frame whose keypoints are more alike than this, they are the surer one's.
@@ -100,6 +102,7 @@ class Tracker:
         self._tracks = self._tracks_of(np.zeros((0, len(self._sigmas), 2)), np.zeros((0, 4)), 0.0)
         self._next_id = 1
         self._time: float | None = None
+        self._looked_at = -np.inf
 
     def update(self, keypoints: ArrayLike, boxes: ArrayLike, scores: ArrayLike, time: float) -> np.ndarray:
         """Takes the people of the next frame.
@@ -126,10 +129,75 @@ class Tracker:
         time = checked_time(time, self._time)
         self._go_on(time)
         ids = np.full(len(keypoints), NO_TRACK)
-        points = np.where(is_sure(keypoints, self.keypoint_threshold)[..., None], keypoints[..., :2], np.nan)
+        self._looked_at = time
+        points = self._sure_points(keypoints)
         order = self._ordered(points, boxes, scores)
         ids[order] = self._update(points[order], boxes[order], scores[order] >= self.birth_score, time)
         return ids
+
+    def expected_boxes(self, time: float) -> np.ndarray:
+        """Where the people of the last frame at which a detector looked are expected, for a frame at which none does.
+
+        Args:
+            time: of that frame in seconds.
+
+        Returns:
+            [T,4] float64, for `follow`: boxes as a detector gave them, moved as the keypoints have moved since.
+        """
+        rows = self._followed(time)
+        boxes = self._tracks.boxes[rows]
+        if self._time is not None:
+            boxes[:, :2] += np.nan_to_num(self._tracks.velocities[rows]) * (time - self._time)
+        return boxes
+
+    def follow(self, keypoints: ArrayLike, time: float) -> np.ndarray:
+        """Takes a frame at which no detector looks: whoever is found in the boxes of `expected_boxes`.
+
+        Args:
+            keypoints: [T,K,3] x, y in pixels and score, of these boxes, in their order.
+            time: as given for the boxes.
+
+        Returns:
+            [T] int64 numbers, or `NO_TRACK` for those who have none yet and those in whose box somebody else is found.
+
+        Raises:
+            InputError: these are no keypoints of the boxes, or `time` is before the last one.
+        """
+        keypoints = checked_keypoints(keypoints, len(self._sigmas))
+        time = checked_time(time, self._time)
+        if len(keypoints) != len(self._followed(time)):
+            raise InputError(
+                f"keypoints must be those of the {len(self._followed(time))} expected boxes. Received: {len(keypoints)}"
+            )
+        self._go_on(time)
+        tracks, rows = self._tracks, self._followed(time)
+        points = self._sure_points(keypoints)
+        expected, boxes = tracks.points[rows], tracks.boxes[rows]
+        both, areas = known(points) & known(expected), boxes[:, 2:].prod(axis=1)
+        alike = np.zeros(len(rows))
+        for i in range(len(rows)):
+            one = slice(i, i + 1)
+            alike[i] = oks(expected[i], areas[i], points[one], areas[one], self._sigmas, both[one])[0]
+        order = np.argsort(-alike, kind="stable")
+        points[order] = self._without_shared(points[order], boxes[order])
+        both &= known(points)
+        seen = np.flatnonzero(both.any(axis=1) & (alike >= MIN_FOLLOWED))
+        moves = np.where(both[seen, :, None], points[seen] - expected[seen], np.nan)
+        boxes[seen, :2] += np.nanmedian(moves, axis=1)
+        self._learn(rows[seen], points[seen], boxes[seen], time)
+        tracks.boxes[rows] = boxes  # a box goes with its pose; a detector's is filtered instead
+        ids = np.full(len(rows), NO_TRACK)
+        ids[seen] = tracks.ids[rows[seen]]
+        return ids
+
+    def _followed(self, time):
+        """Rows of the tracks that are followed between two looks of a detector."""
+        seen_at = self._tracks.seen_at
+        return np.flatnonzero((seen_at >= self._looked_at) & (time - seen_at <= self.max_gap))
+
+    def _sure_points(self, keypoints):
+        """[N,K,2] of keypoints [N,K,3], NaN where they do not count."""
+        return np.where(is_sure(keypoints, self.keypoint_threshold)[..., None], keypoints[..., :2], np.nan)
 
     def _ordered(self, points, boxes, scores):
         """Rows of the people to follow: the surest first, then from left to right, whatever order they came in."""
@@ -184,11 +252,11 @@ class Tracker:
     def _without_shared(self, points, boxes):
         """The points [N,K,2], NaN for people who have another's: a network finds who is in front in both boxes."""
         points, areas = points.copy(), boxes[:, 2:].prod(axis=1)
-        sure = _known(points)
+        sure = known(points)
         meet = np.triu(overlaps(boxes, boxes) > 0, 1)
         for i in range(len(points)):
             others = np.flatnonzero(meet[i])
-            if len(others) and _known(points[i]).any():
+            if len(others) and known(points[i]).any():
                 both = sure[i] & sure[others]
                 alike = oks(points[i], areas[i], points[others], areas[others], self._sigmas, both)
                 points[others[alike > SHARED_SIMILARITY]] = np.nan
@@ -197,7 +265,7 @@ class Tracker:
     def _likeness(self, points, boxes, other_points, other_boxes):
         """[T,N] 0..1: the mean of overlap and keypoint similarity; the overlap alone where no keypoint counts."""
         likeness = overlaps(boxes, other_boxes)
-        sure, other_sure = _known(points), _known(other_points)
+        sure, other_sure = known(points), known(other_points)
         areas, other_areas = boxes[:, 2:].prod(axis=1), other_boxes[:, 2:].prod(axis=1)
         for i in range(len(boxes)):
             both = sure[i] & other_sure
@@ -210,11 +278,11 @@ class Tracker:
         new: list[int] = []
         everybody = np.concatenate([found, candidates])
         likeness = self._likeness(points[candidates], boxes[candidates], points[everybody], boxes[everybody])
-        known = np.arange(len(everybody)) < len(found)
+        counted = np.arange(len(everybody)) < len(found)
         for i, candidate in enumerate(candidates):
-            if not (likeness[i, known] > DUPLICATE_LIKENESS).any():
+            if not (likeness[i, counted] > DUPLICATE_LIKENESS).any():
                 new.append(candidate)
-                known[len(found) + i] = True
+                counted[len(found) + i] = True
         return np.array(new, np.intp)
 
     def _learn(self, rows, points, boxes, time):
@@ -222,7 +290,7 @@ class Tracker:
         tracks = self._tracks
         expected, old = tracks.points[rows], tracks.velocities[rows]
         passed = (time - tracks.seen_at[rows])[:, None]
-        both = _known(expected) & _known(points)
+        both = known(expected) & known(points)
         by_points = both.any(axis=1)
         box_errors = _middle(boxes) - _middle(tracks.boxes[rows])
         errors = np.where(by_points[:, None, None], points - expected, box_errors[:, None])
@@ -234,22 +302,8 @@ class Tracker:
         sizes = tracks.boxes[rows, 2:] + weights * (boxes[:, 2:] - tracks.boxes[rows, 2:])
         middles += weights * (_middle(boxes) - middles)
         tracks.boxes[rows] = np.concatenate([middles - sizes / 2, sizes], axis=1)
-        tracks.points[rows] = np.where(_known(points).any(axis=1)[:, None, None], points, expected)
+        tracks.points[rows] = np.where(known(points).any(axis=1)[:, None, None], points, expected)
         tracks.seen_at[rows] = time
-
-
-def overlaps(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """[T,N] intersections over unions of boxes [T,4] and [N,4] (x, y, width, height) of positive sizes."""
-    low = np.maximum(boxes[:, None, :2], others[None, :, :2])
-    high = np.minimum((boxes[:, :2] + boxes[:, 2:])[:, None], (others[:, :2] + others[:, 2:])[None])
-    common = np.maximum(high - low, 0).prod(axis=-1)
-    union = boxes[:, 2:].prod(axis=1)[:, None] + others[:, 2:].prod(axis=1) - common
-    return common / np.maximum(union, np.finfo(np.float64).tiny)
-
-
-def _known(points):
-    """Which of the points [...,2] there are; those that are not are NaN."""
-    return ~np.isnan(points[..., 0])
 
 
 def _middle(boxes):
