@@ -21,7 +21,7 @@ from conftest import write_dataset
 from tool_runs import ROOT, complaint
 
 from hrnet_tf import doctor
-from hrnet_tf.cli import places
+from hrnet_tf.cli import commands, places
 from hrnet_tf.data import pixels
 from hrnet_tf.data.records import read_image
 from hrnet_tf.errors import InputError
@@ -29,7 +29,7 @@ from hrnet_tf.files import read_json, read_mat, replacing
 from hrnet_tf.inputs import load_image
 from hrnet_tf.model_card import read_card
 from hrnet_tf.model_files import check_model_file
-from hrnet_tf.prediction import results
+from hrnet_tf.prediction import results, video
 from hrnet_tf.prediction.network import load_network
 from hrnet_tf.weights import read_checkpoint
 
@@ -236,6 +236,16 @@ class TestPixels:
         with pytest.raises(InputError, match=r"an image has 10 x 10 pixels"):
             load_image(np.zeros((10, 10, 3), np.uint8))
 
+    def test_frames_of_videos_count_too(self, tmp_path, limit):
+        path = tmp_path / "video.avi"
+        writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 25, (64, 48))
+        writer.write(np.zeros((48, 64, 3), np.uint8))
+        writer.release()
+        limit(64 * 48 - 1)
+        too_many = pytest.raises(InputError, match=r"video.avi has 64 x 48 pixels")
+        with video.open_video(path) as opened, too_many:
+            list(opened)
+
     def test_the_doctor_names_them(self, tmp_path, limit):
         content = write_dataset(tmp_path)
         image = content["images"][1]
@@ -415,6 +425,12 @@ def test_absurd_flags(argument, said, tmp_path):
     write_dataset(tmp_path)
     given = ["--model=a.keras", f"--input={tmp_path / 'images' / 'tiny'}", "--out_dir=/tmp", "--whole_image", argument]
     assert said in complaint(command("predict", *given))
+
+
+def test_absurd_sizes():
+    assert commands.parse_size("4096x32") == (4096, 32)
+    for text in ("4128x32", f"32x{32 * 10**20}", "nanx32"):
+        assert commands.parse_size(text) is None
 
 
 @pytest.fixture(scope="module")

@@ -375,7 +375,9 @@ def _define_training_flags() -> None:
     flags.DEFINE_bool("keypoint_weights", False, "Loss: 1.2 for elbows and knees, 1.5 for wrists and ankles, squared.")
     flags.DEFINE_bool("supervise_absent", False, "Loss: teach empty heatmaps for keypoints that are not annotated.")
     flags.register_validator(
-        "learning_rate_drops", lambda drops: all(d.isdigit() for d in drops), "must be epochs, like 170,200"
+        "learning_rate_drops",
+        lambda drops: all(d.isdecimal() and len(d) < 10 for d in drops),
+        "must be epochs, like 170,200",
     )
 
 
@@ -490,7 +492,7 @@ def define_input_size_flag() -> None:
     """Flag of the size of a network to build, which `parse_size` reads."""
     flags.DEFINE_string("input_size", "256x192", "Height x width of the crops in pixels, multiples of 32.")
     flags.register_validator(
-        "input_size", lambda text: parse_size(text) is not None, "must be like 256x192, multiples of 32"
+        "input_size", lambda text: parse_size(text) is not None, "must be like 256x192, multiples of 32 up to 4096"
     )
 
 

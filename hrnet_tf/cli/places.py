@@ -3,12 +3,15 @@
 import contextlib
 import os
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from absl import flags
 
 from hrnet_tf.errors import InputError
 from hrnet_tf.export.formats import FILE_NAMES, INT8_FILE_NAMES
-from hrnet_tf.files import PathLike, refuse_overwriting
+
+if TYPE_CHECKING:
+    from hrnet_tf.files import PathLike
 
 _OUTPUTS = ("json", "picture", "metrics", "results", "sheet", "out")
 _INPUTS = (
@@ -37,6 +40,8 @@ def check(values: flags.FlagValues) -> None:
         outputs |= {f"{name} of --out_dir": os.path.join(folder, name) for name in (*WRITTEN, *_copies(values))}
     if not any(path and os.path.isfile(path) for path in outputs.values()):
         return
+    from hrnet_tf.files import refuse_overwriting  # imports SciPy, which help does without
+
     inputs = {f"--{name}": values[name].value for name in _INPUTS if name in values}
     if "model" in values and values["model"].value:
         inputs |= _of_model(values["model"].value)
@@ -48,7 +53,7 @@ def _copies(values: flags.FlagValues) -> list[str]:
     return [f"annotations/person_keypoints_{values['split'].value}.json"] if "shard_megabytes" in values else []
 
 
-def _of_model(model: str) -> dict[str, PathLike]:
+def _of_model(model: str) -> dict[str, "PathLike"]:
     """{what it is: path} of what is read of --model."""
     if not os.path.isdir(model):
         return {"--model": model}
@@ -57,7 +62,7 @@ def _of_model(model: str) -> dict[str, PathLike]:
     return {f"--model {path}": path for path in parts}
 
 
-def _of_splits(values: flags.FlagValues) -> Iterator[tuple[str, PathLike]]:
+def _of_splits(values: flags.FlagValues) -> Iterator[tuple[str, "PathLike"]]:
     """(What it is, path) of the annotations and image folders of --data_dir's splits."""
     folder = values["data_dir"].value if "data_dir" in values else None
     if not folder:

@@ -9,7 +9,6 @@ import struct
 from typing import BinaryIO
 
 from hrnet_tf.errors import InputError
-from hrnet_tf.files import PathLike
 
 # An image of so many takes 600 MB in memory, and as much again to be turned.
 DEFAULT_MAX_PIXELS = 200_000_000
@@ -35,7 +34,7 @@ def limit_pixels(count: int) -> None:
     _max_pixels = count
 
 
-def check_pixels(size: tuple[int, int] | None, name: PathLike | str) -> None:
+def check_pixels(size: tuple[int, int] | None, name: object) -> None:
     """Raises TooManyPixelsError if `size` (width, height), of an image called `name`, has more pixels than allowed."""
     if size is not None and size[0] * size[1] > _max_pixels:
         raise TooManyPixelsError(

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 
 # Every family goes down to 1/32 and gives heatmaps of 1/4 of the input.
 SIZE_DIVISOR = 32
+# Of crops, in pixels: more is a slip, and no memory holds what a network makes of them.
+MAX_SIDE = 4096
 HEATMAP_STRIDE = 4
 CHANNEL_ORDERS = ("rgb", "bgr")
 # Of networks for inference; and the Keras dtype policies that training takes.
@@ -64,9 +66,9 @@ MODEL_NAMES = (*HRNETS, *POSE_RESNETS)
 def check_input_size(input_size: Sequence[int]) -> tuple[int, int]:
     """Returns `input_size` as two integers, or raises ValueError if a network cannot take it."""
     size = tuple(input_size)
-    if len(size) != 2 or any(int(s) != s or s < SIZE_DIVISOR or s % SIZE_DIVISOR for s in size):
+    if len(size) != 2 or any(int(s) != s or not SIZE_DIVISOR <= s <= MAX_SIDE or s % SIZE_DIVISOR for s in size):
         raise ValueError(
-            f"`input_size` must be (height, width) in pixels, both positive multiples of {SIZE_DIVISOR}. "
+            f"`input_size` must be (height, width) in pixels, multiples of {SIZE_DIVISOR} up to {MAX_SIDE}. "
             f"Received: {input_size!r}"
         )
     return int(size[0]), int(size[1])

@@ -13,6 +13,7 @@ from av.sidedata.sidedata import SideData
 from av.video.reformatter import VideoReformatter
 
 from hrnet_tf import first_bytes
+from hrnet_tf.data.pixels import check_pixels
 from hrnet_tf.errors import InputError
 from hrnet_tf.files import PathLike, check_readable, reason
 
@@ -118,6 +119,7 @@ class Video:
     def __iter__(self) -> Iterator[Frame]:
         reformatter = VideoReformatter()  # keeps its tables, which each frame by itself would make again
         for frame in self._decoded():
+            check_pixels((frame.width, frame.height), f"video {self.path}")
             base = frame.time_base or 0
             time = None if frame.pts is None else float(frame.pts * base)
             if not self._frames:
