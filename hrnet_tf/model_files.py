@@ -23,6 +23,8 @@ GRAPH_NAME = "saved_model.pb"
 MAX_GRAPH_BYTES = 256 << 20
 # Of what Keras reads as text in a `.keras` file; those of the networks here have 0.5 MB.
 MAX_CONFIG_BYTES = 32 << 20
+# What an entry of a zip file unpacks to, of its own size: weights hardly shrink, and Keras stores them as they are.
+MAX_RATIO = 100
 # Operations with a state, by TensorFlow's own account, that neither read nor write anything but variables and tables.
 _HARMLESS = {
     *("VarHandleOp", "_VarHandlesOp", "ReadVariableOp", "_ReadVariablesOp", "AssignVariableOp", "AssignAddVariableOp"),
@@ -62,14 +64,25 @@ def check_model_file(path: PathLike, trusted: bool = False) -> None:
 def _check_keras(path: Path) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
-            sizes = {entry.filename: entry.file_size for entry in archive.infolist()}
+            entries = archive.infolist()
     except (zipfile.BadZipFile, ValueError, NotImplementedError, OSError) as error:
         raise InputError(f"model {path} cannot be loaded: it is no .keras file, or damaged or cut off") from error
-    for name, size in sizes.items():
+    for entry in entries:
+        name, size = entry.filename, entry.file_size
         if name.endswith(".json") and size > MAX_CONFIG_BYTES:
             raise InputError(
                 f"model {path} cannot be loaded: {name} in it has {size} bytes, of at most {MAX_CONFIG_BYTES}"
             )
+        check_ratio(entry, f"model {path}")
+
+
+def check_ratio(entry: zipfile.ZipInfo, name: str) -> None:
+    """Raises InputError if an entry of the zip file `name` unpacks to far more than weights do."""
+    if entry.file_size > MAX_CONFIG_BYTES and entry.file_size > MAX_RATIO * entry.compress_size:
+        raise InputError(
+            f"{name} cannot be loaded: {entry.filename} in it unpacks from {entry.compress_size} bytes to "
+            f"{entry.file_size}, which no weights do"
+        )
 
 
 def _check_saved_model(path: Path, trusted: bool) -> None:

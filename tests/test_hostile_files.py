@@ -24,6 +24,7 @@ from hrnet_tf import doctor
 from hrnet_tf.cli import commands, places
 from hrnet_tf.data import pixels
 from hrnet_tf.data.records import read_image
+from hrnet_tf.detection import PersonDetector
 from hrnet_tf.errors import InputError
 from hrnet_tf.files import read_json, read_mat, replacing
 from hrnet_tf.inputs import load_image
@@ -294,7 +295,7 @@ print(heatmap_runner(path).num_keypoints)
             with pytest.raises(InputError, match=r"cannot be loaded|does not"):
                 load_network(path)
 
-    @pytest.mark.parametrize("name", ["model_card.json", "config.json"])
+    @pytest.mark.parametrize("name", ["model_card.json", "config.json", "model.weights.h5"])
     def test_what_is_read_at_once_of_a_keras_file_is_limited(self, name, tmp_path, whole_model):
         path = tmp_path / "model.keras"
         path.write_bytes(whole_model)
@@ -302,8 +303,18 @@ print(heatmap_runner(path).num_keypoints)
             warnings.simplefilter("ignore", UserWarning)  # of a name that is there already
             archive.writestr(name, b" " * (length := 40 << 20))
         assert path.stat().st_size < length / 10
-        with pytest.raises(InputError, match=r"a model card has at most|config.json in it has 41943040 bytes"):
+        with pytest.raises(
+            InputError, match=r"a model card has at most|config.json in it has 41943040 bytes|no weights do"
+        ):
             read_card(path) if name == "model_card.json" else load_network(path)
+
+    def test_a_detector_in_a_zip_file_is_limited(self, tmp_path):
+        with zipfile.ZipFile(tmp_path / "detector.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("end2end.onnx", bytes(40 << 20))
+        with pytest.raises(
+            InputError, match=r"end2end.onnx in it unpacks from \d+ bytes to 41943040, which no weights"
+        ):
+            PersonDetector(tmp_path / "detector.zip")
 
     def test_a_card_beside_a_file_is_limited(self, tmp_path):
         (tmp_path / "model.tflite").touch()

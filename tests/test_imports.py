@@ -30,7 +30,7 @@ MAY_IMPORT = {
     "devices": {"errors"},
     "onnx_sessions": set(),
     "inputs": BASE | {"files", "data"},
-    "detection": BASE | {"files", "lazy", "inputs", "onnx_sessions", "pretrained"},
+    "detection": BASE | {"files", "lazy", "inputs", "model_files", "onnx_sessions", "pretrained"},
     "models": set(),
     "losses": set(),
     "visualize": BASE | {"files"},

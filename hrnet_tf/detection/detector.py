@@ -16,6 +16,7 @@ from hrnet_tf.detection.dialects import SIZES, recognised
 from hrnet_tf.errors import InputError, listed
 from hrnet_tf.files import PathLike, reason
 from hrnet_tf.inputs import load_image
+from hrnet_tf.model_files import check_ratio
 from hrnet_tf.onnx_sessions import open_session
 from hrnet_tf.pretrained.local import detector_file
 
@@ -149,6 +150,7 @@ def _content(path: Path) -> str | bytes:
         names = [name for name in archive.namelist() if name.endswith(".onnx")]
         if len(names) != 1:
             raise InputError(f"it must have one .onnx file in it. There are: {listed(names) or 'none'}")
+        check_ratio(archive.getinfo(names[0]), "its zip file")
         return archive.read(names[0])
 
 
