@@ -26,6 +26,9 @@ PathLike = str | os.PathLike[str]
 MAX_COORDINATE = 1e6
 MAX_AREA = 1e12
 
+# What `replacing` calls its temporary folders: as `tempfile` does.
+_WORKSPACE = re.compile(r"\..+\.[a-z0-9_]{8}")
+
 # What is neither file nor folder, by `stat.S_IFMT`.
 _SPECIAL = {
     stat.S_IFIFO: "a pipe (FIFO)",
@@ -213,6 +216,13 @@ def refuse_overwriting(outputs: Mapping[str, PathLike | None], inputs: Mapping[s
             if inside or os.path.samefile(real, source):
                 what = f"is a file in the folder of {name}" if inside else f"would replace {name}"
                 raise InputError(f"{output} {what} ({path}), which is read: give another path")
+
+
+def remove_rests(folder: PathLike) -> None:
+    """Removes what processes that were killed within `replacing` have left in a folder that nobody writes to now."""
+    for path in Path(folder).iterdir():
+        if _WORKSPACE.fullmatch(path.name) and path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _move(temporary: Path, path: Path, workspace: str) -> None:

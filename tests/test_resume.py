@@ -36,8 +36,11 @@ def test_a_killed_run_resumes_to_the_same_weights(tmp_path):
     assert "resuming after step " in result.stdout
     steps = [json.loads(line)["step"] for line in (tmp_path / "work" / "metrics.jsonl").read_text().splitlines()]
     assert steps == sorted(steps)
-    one, other = (tf.train.load_checkpoint(str(tmp_path / name / "checkpoints")) for name in ("whole", "work"))
-    names = [name for name in one.get_variable_to_shape_map() if name.startswith(("model", "optimizer", "step"))]
+    last = [max((tmp_path / name / "checkpoints").iterdir()) for name in ("whole", "work")]
+    progress = [json.loads((state / "manifest.json").read_text())["progress"] for state in last]
+    assert progress[0] == progress[1]
+    one, other = (tf.train.load_checkpoint(str(state / "state")) for state in last)
+    names = [name for name in one.get_variable_to_shape_map() if name.startswith(("model", "optimizer"))]
     assert len(names) > 400
     for name in names:
         np.testing.assert_array_equal(one.get_tensor(name), other.get_tensor(name), name)
@@ -47,7 +50,7 @@ def _wait_for_saves(work_dir, saves, process):
     """Returns once a run is training and has saved its state so many times, counted over all its parts."""
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and process.poll() is None:
-        saved = [int(path.stem.split("-")[1]) for path in work_dir.glob("checkpoints/last-*.index")]
+        saved = [int(path.name) for path in work_dir.glob("checkpoints/[0-9]*")]
         if (work_dir / "metrics.jsonl").exists() and max(saved, default=0) >= saves:
             return
         time.sleep(0.05)

@@ -71,7 +71,7 @@ def test_train_refuses_work_dirs_in_use(trained):
     before = sorted(path for path in (trained / "work").rglob("*"))
     assert "holds a run already. Pass --resume" in complaint(run("train", **flags))
     other = flags | {"model": "hrnet_w18_small_v2", "resume": "true"}
-    assert "holds checkpoints of" in complaint(run("train", **other))
+    assert "holds another run: " in complaint(run("train", **other))
     assert sorted(path for path in (trained / "work").rglob("*")) == before
 
 

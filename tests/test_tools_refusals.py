@@ -71,7 +71,7 @@ def test_a_full_disk_ends_training_in_one_line(tmp_path):
     )
     assert "cannot write a checkpoint to" in complaint(result)
     assert not (tmp_path / "work" / "best.keras").exists()
-    assert not list((tmp_path / "work" / "checkpoints").glob("*.index"))
+    assert not list((tmp_path / "work" / "checkpoints").glob("**/*.index"))
 
 
 def test_evaluate_and_export_refuse_what_is_no_model(tmp_path):

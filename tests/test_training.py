@@ -2,7 +2,10 @@
 
 import json
 import os
+import shutil
 import signal
+import subprocess
+import sys
 import types
 
 import keras
@@ -14,7 +17,7 @@ from hrnet_tf import InputError, build_model
 from hrnet_tf.losses import KeypointMSE
 from hrnet_tf.training.loop import Plan, Trainer
 from hrnet_tf.training.optimizer import make_optimizer
-from hrnet_tf.training.run_state import Checkpoint, claim_work_dir
+from hrnet_tf.training.run_state import Checkpoint, claimed
 from hrnet_tf.training.schedules import WarmupStepDecay
 from hrnet_tf.training.step import make_train_step
 
@@ -49,6 +52,7 @@ class Run:
     """A trainer with everything around it; `aps` are what the evaluations return."""
 
     def __init__(self, work_dir, resume=False, aps=(0.1, 0.2), make_dataset=make_dataset, on_evaluate=None):
+        os.makedirs(work_dir / "checkpoints", exist_ok=True)
         self.model = small_model()
         self.optimizer = make_optimizer(WarmupStepDecay(0.01, [6], warmup_steps=2), "float32")
         self.optimizer.build(self.model.trainable_variables)
@@ -92,14 +96,14 @@ def assert_same_weights(a, b):
         np.testing.assert_array_equal(x, y)
 
 
-def interrupt_at(step):
-    """A dataset whose batch number `step` comes with a Ctrl-C."""
+def interrupt_at(step, signal_number=signal.SIGINT):
+    """A dataset whose batch number `step` comes with a Ctrl-C, or another signal."""
 
     def make(first_step, last_step):
         def batches():
             for number in range(first_step, last_step):
                 if number == step:
-                    os.kill(os.getpid(), signal.SIGINT)
+                    os.kill(os.getpid(), signal_number)
                 yield batch_of_step(number)
 
         specs = tuple(tf.TensorSpec(array.shape, array.dtype) for array in batch_of_step(0))
@@ -122,12 +126,14 @@ def test_evaluations_fall_on_multiples_and_on_the_end():
 
 def test_a_run_evaluates_keeps_the_best_and_logs(tmp_path):
     run = Run(tmp_path, aps=(0.3, 0.2))
-    assert run.go()
+    assert run.go() == 0
     assert run.evaluated == [6, 12] and run.saved_best == [6]
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert [line["AP"] for line in lines if "AP" in line] == [0.3, 0.2]
     assert [line["step"] for line in lines if "loss" in line] == [6, 12]
-    assert lines[-2]["learning_rate"] == pytest.approx(0.001)
+    assert [line["learning_rate"] for line in lines if "loss" in line][-1] == pytest.approx(0.001)
+    assert all(line["save_megabytes"] > 0 for line in lines if "save_seconds" in line)
+    assert [line["step"] for line in lines if "save_seconds" in line] == [6, 12]
     assert list((tmp_path / "tensorboard").iterdir())
 
 
@@ -188,7 +194,7 @@ def test_building_the_step_does_not_count_in_the_rate(tmp_path, monkeypatch):
         return step(*batch)
 
     run.trainer._train_step = slow_at_first
-    assert run.go()
+    assert run.go() == 0
     assert bar.start_t == pytest.approx(began + 100, abs=1e-3) and bar.initial == PLAN.batch_size
 
 
@@ -209,7 +215,7 @@ def test_a_lack_of_memory_is_one_line_that_says_what_to_do(tmp_path, monkeypatch
 
 def test_a_step_is_traced_once_for_all_batches(tmp_path):
     run = Run(tmp_path)
-    assert run.trainer.run() and run.checkpoint.step == PLAN.last_step
+    assert run.trainer.run() == 0 and run.checkpoint.step == PLAN.last_step
     assert run.train_step.experimental_get_tracing_count() == 1
 
 
@@ -218,13 +224,13 @@ def test_an_interrupted_and_resumed_run_equals_a_whole_one(tmp_path, stop):
     for name in ("whole", "parts"):
         (tmp_path / name).mkdir()
     whole = Run(tmp_path / "whole")
-    assert whole.go()
+    assert whole.go() == 0
     first = Run(tmp_path / "parts", make_dataset=interrupt_at(stop))
-    assert not first.go()
+    assert first.go() in (130, 143)
     assert 0 < first.checkpoint.step < PLAN.last_step
     second = Run(tmp_path / "parts", resume=True)
     assert second.checkpoint.step == first.checkpoint.step
-    assert second.go()
+    assert second.go() == 0
     assert_same_weights(whole, second)
     assert first.evaluated + second.evaluated == whole.evaluated
     assert second.checkpoint.best_metric == whole.checkpoint.best_metric
@@ -232,10 +238,10 @@ def test_an_interrupted_and_resumed_run_equals_a_whole_one(tmp_path, stop):
 
 def test_an_evaluation_that_was_interrupted_is_done_on_resuming(tmp_path):
     first = Run(tmp_path, on_evaluate=lambda: os.kill(os.getpid(), signal.SIGTERM))
-    assert not first.go()
+    assert first.go() in (130, 143)
     assert first.checkpoint.step == 6 and first.evaluated == []
     second = Run(tmp_path, resume=True)
-    assert second.go()
+    assert second.go() == 0
     assert second.evaluated == [6, 12]
 
 
@@ -247,10 +253,10 @@ def test_signal_handlers_are_put_back(tmp_path):
 
 def test_resuming_drops_what_was_logged_after_the_checkpoint(tmp_path):
     run = Run(tmp_path, make_dataset=interrupt_at(5))
-    assert not run.go()
+    assert run.go() in (130, 143)
     with open(tmp_path / "metrics.jsonl", "a") as file:
         file.write('{"step": 11, "loss": 1.0}\n{"step": 12, "lo')
-    assert Run(tmp_path, resume=True).go()
+    assert Run(tmp_path, resume=True).go() == 0
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines if "loss" in line] == [6, 12]
 
@@ -288,34 +294,140 @@ def test_float16_skips_overflowing_steps():
     assert all(np.isfinite(v.numpy()).all() for v in model.trainable_variables)
 
 
+RUN = {"model": "a", "input_size": "64x64", "num_keypoints": 17}
+
+
+def claim(work_dir, run=RUN, resume=False):
+    with claimed(work_dir, run, resume):
+        pass
+
+
+def save_states(work_dir, steps):
+    """The states of a run after each of so many steps; returns the model, and its weights after each."""
+    model, weights = small_model(), []
+    checkpoint = Checkpoint(work_dir, model, make_optimizer(0.01, "float32"))
+    for checkpoint.step in steps:
+        for variable in model.variables:
+            variable.assign(tf.fill(variable.shape, float(checkpoint.step)))
+        checkpoint.save()
+        weights.append([v.numpy() for v in model.variables])
+    return model, weights
+
+
 def test_work_dirs_are_not_mixed_up(tmp_path):
-    run = {"model": "a", "input_size": "64x64", "num_keypoints": 17}
-    work_dir = str(tmp_path / "deep" / "run")
-    claim_work_dir(work_dir, run, resume=False)
-    claim_work_dir(work_dir, run | {"model": "b"}, resume=False)  # nothing was saved yet
-    claim_work_dir(work_dir, run, resume=False)
-    model = small_model()
-    Checkpoint(work_dir, model, make_optimizer(0.01, "float32")).save()
-    claim_work_dir(work_dir, run, resume=True)
+    work_dir = tmp_path / "deep" / "run"
+    claim(work_dir)
+    claim(work_dir, RUN | {"model": "b"})  # nothing was saved yet
+    claim(work_dir)
+    save_states(work_dir, [1])
+    claim(work_dir, resume=True)
     with pytest.raises(InputError, match=r"holds a run already. Pass --resume"):
-        claim_work_dir(work_dir, run, resume=False)
-    with pytest.raises(InputError, match=r"holds checkpoints of .*'a'.*but this run is .*'b'"):
-        claim_work_dir(work_dir, run | {"model": "b"}, resume=True)
-    for older in (run, run | {"sequence": 1}):  # as a version without numbers of sequences writes it, and another
-        (tmp_path / "deep" / "run" / "run.json").write_text(json.dumps(older))
+        claim(work_dir)
+    with pytest.raises(InputError, match=r"holds another run: model a there, b here, precision None there, p here"):
+        claim(work_dir, RUN | {"model": "b", "precision": "p"}, resume=True)
+    for older in (RUN, RUN | {"sequence": 1}):  # as a version without numbers of sequences writes it, and another
+        (work_dir / "run.json").write_text(json.dumps(older))
         with pytest.raises(InputError, match=r"crops follow from the seed in another way.*choose another --work_dir"):
-            claim_work_dir(work_dir, run, resume=True)
+            claim(work_dir, resume=True)
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match=r"cannot create --work_dir"):
-        claim_work_dir(str(tmp_path / "file" / "run"), run, resume=False)
+        claim(tmp_path / "file" / "run")
 
 
-def test_a_truncated_checkpoint_is_refused(tmp_path):
-    assert Run(tmp_path).go()
-    (data,) = (tmp_path / "checkpoints").glob("last-*.data-*")
-    data.write_bytes(data.read_bytes()[:-200])
-    model = small_model()
-    optimizer = make_optimizer(0.01, "float32")
-    optimizer.build(model.trainable_variables)
-    with pytest.raises(InputError, match=r"cannot resume from .*checkpoints/last-"):
-        Checkpoint(str(tmp_path), model, optimizer).restore()
+def test_a_work_dir_has_one_process_at_a_time_and_is_free_again_once_that_is_killed(tmp_path):
+    script = f"""
+import time
+from hrnet_tf.training.run_state import claimed
+with claimed({str(tmp_path)!r}, {RUN!r}, False):
+    print("claimed", flush=True)
+    time.sleep(60)
+"""
+    other = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    assert other.stdout.readline() == "claimed\n"
+    with pytest.raises(InputError, match="another process trains in --work_dir"):
+        claim(tmp_path)
+    other.kill()
+    other.wait()
+    claim(tmp_path)
+
+
+def test_what_killed_processes_have_left_is_removed(tmp_path):
+    claim(tmp_path)
+    save_states(tmp_path, [1])
+    rests = [tmp_path / "checkpoints" / ".000002", tmp_path / ".best.keras.ab1_x9zz", tmp_path / ".export.abcdefgh"]
+    for rest in rests:
+        rest.mkdir()
+        (rest / "file").write_bytes(b"0" * 1000)
+    (tmp_path / ".git").mkdir()
+    claim(tmp_path, resume=True)
+    assert not any(rest.exists() for rest in rests) and (tmp_path / ".git").is_dir()
+
+
+def test_two_states_are_kept_and_a_damaged_one_gives_way_to_the_one_before(tmp_path, capfd):
+    claim(tmp_path)
+    model, weights = save_states(tmp_path, [1, 2, 3])
+    folders = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
+    assert folders == ["000002", "000003"]
+    for damage in (_flip_a_bit, _truncate, _remove):
+        saved = {path: path.read_bytes() for path in (tmp_path / "checkpoints" / "000003").iterdir()}
+        for path, content in saved.items():
+            damage(path)
+            restored = Checkpoint(tmp_path, model, make_optimizer(0.01, "float32"))
+            assert restored.restore() and restored.step == 2, path
+            for variable, expected in zip(model.variables, weights[1], strict=True):
+                np.testing.assert_array_equal(variable, expected)
+            assert "000003 cannot be used" in capfd.readouterr().err
+            path.write_bytes(content)
+    restored = Checkpoint(tmp_path, model, make_optimizer(0.01, "float32"))
+    assert restored.restore() and restored.step == 3
+    for number in ("000002", "000003"):
+        _truncate(next((tmp_path / "checkpoints" / number).glob("*.data-*")))
+    with pytest.raises(InputError, match=r"cannot resume from .*000003.*not as it was written"):
+        restored.restore()
+
+
+def _flip_a_bit(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def _truncate(path):
+    path.write_bytes(path.read_bytes()[:-10])
+
+
+def _remove(path):
+    path.unlink()
+
+
+def test_a_run_without_states_is_not_begun_over(tmp_path):
+    claim(tmp_path)
+    save_states(tmp_path, [1])
+    (tmp_path / "best.keras").write_bytes(b"")
+    shutil.rmtree(tmp_path / "checkpoints")
+    with pytest.raises(InputError, match=r"holds best.keras of a run, but no state"):
+        claim(tmp_path, resume=True)
+
+
+def test_a_work_dir_that_is_removed_ends_the_run_in_a_line(tmp_path):
+    run = Run(tmp_path / "run", on_evaluate=lambda: shutil.rmtree(tmp_path / "run"))
+    with pytest.raises(InputError, match="cannot write a checkpoint to"):
+        run.go()
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("garbage", [b"\xff\x00\xfe\n", b"[1]\n", b'"step"\n{"step": "x"}\n', b"\n\n{"])
+def test_metrics_are_mended_to_what_is_whole(tmp_path, garbage):
+    assert Run(tmp_path, make_dataset=interrupt_at(5)).go() == 130
+    with open(tmp_path / "metrics.jsonl", "ab") as file:
+        file.write(garbage)
+    assert Run(tmp_path, resume=True).go() == 0
+    steps = [json.loads(line)["step"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert steps == sorted(steps) and steps[-1] == 12
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGUSR1, 143)])
+def test_signals_save_and_have_exit_codes(tmp_path, number, code):
+    run = Run(tmp_path, make_dataset=interrupt_at(4, number))
+    assert run.go() == code
+    assert run.checkpoint.step == Run(tmp_path, resume=True).checkpoint.step > 0

@@ -345,6 +345,7 @@ def _define_training_flags() -> None:
     flags.DEFINE_string("val_images", None, "As --images, but of --val_annotations.")
     flags.DEFINE_string("work_dir", None, "Folder of this run; created.")
     flags.DEFINE_bool("resume", False, "Continue the run in --work_dir, if there is one.")
+    flags.DEFINE_float("save_minutes", 10, "The state is saved at every evaluation, and at least this often.", 0)
     flags.DEFINE_integer("epochs", 210, "Passes over the training people.", lower_bound=1)
     flags.DEFINE_float("learning_rate", 1e-3, "Of Adam, before the first drop.", lower_bound=0)
     flags.DEFINE_list("learning_rate_drops", ["170", "200"], "Epochs (from 0) before which the rate is divided by 10.")

@@ -24,7 +24,7 @@ from hrnet_tf.skeletons import match_in_words
 from hrnet_tf.training.fused import with_fused_batch_norm
 from hrnet_tf.training.loop import Plan, Trainer
 from hrnet_tf.training.optimizer import make_optimizer
-from hrnet_tf.training.run_state import Checkpoint, claim_work_dir
+from hrnet_tf.training.run_state import Checkpoint, claimed, fingerprint
 from hrnet_tf.training.schedules import WarmupStepDecay
 from hrnet_tf.training.step import make_train_step
 from hrnet_tf.weights.load import initialize_from
@@ -51,7 +51,8 @@ def main() -> int:
     strategy = shared.make_strategy(FLAGS.batch_size, FLAGS.accumulate)
     run = {"model": FLAGS.model, "input_size": FLAGS.input_size, "num_keypoints": num_keypoints}
     run |= {"num_people": len(train_people), "batch_size": FLAGS.batch_size, "seed": FLAGS.seed}
-    run |= {"channel_order": FLAGS.channel_order, "codec": FLAGS.codec or "msra"}
+    run |= {"channel_order": FLAGS.channel_order, "codec": FLAGS.codec or "msra", "precision": precision}
+    run |= {"keypoints": ",".join(train_people.skeleton.names), "people": fingerprint(train_people)}
 
     keras.utils.set_random_seed(FLAGS.seed)
     with strategy.scope():
@@ -59,7 +60,17 @@ def main() -> int:
         if start:
             print(initialize_from(plain, start))
         model = with_fused_batch_norm(plain, FLAGS.sync_batch_norm)
-    claim_work_dir(FLAGS.work_dir, run, FLAGS.resume)
+    words = (
+        f"{FLAGS.model} {FLAGS.input_size}, {len(train_people)} people to train on, {len(val_people)} to evaluate on "
+        f"in {shared.boxes_in_words()}, "
+        f"{strategy.num_replicas_in_sync} replica(s), XLA {'on' if use_xla else 'off'}, {precision}"
+    )
+    with claimed(FLAGS.work_dir, run, FLAGS.resume):
+        return _train(strategy, model, precision, train_people, val_people, words)
+
+
+def _train(strategy, model, precision, train_people, val_people, words):
+    """Trains in the work directory, to the exports. Returns the exit code."""
     _write_flags()
     with strategy.scope():
         optimizer = _make_optimizer(len(train_people), precision)
@@ -69,17 +80,13 @@ def main() -> int:
         print(f"resuming after step {checkpoint.step}")
         if checkpoint.step > FLAGS.epochs * steps_per_epoch(len(train_people), FLAGS.batch_size):
             raise InputError(f"--epochs={FLAGS.epochs} end before step {checkpoint.step}, which the run has reached")
-    print(
-        f"{FLAGS.model} {FLAGS.input_size}, {len(train_people)} people to train on, {len(val_people)} to evaluate on "
-        f"in {shared.boxes_in_words()}, "
-        f"{strategy.num_replicas_in_sync} replica(s), XLA {'on' if use_xla else 'off'}, {precision}"
-    )
+    print(words)
     bad_images = shared.BadImages()
-    completed = _make_trainer(strategy, model, optimizer, checkpoint, train_people, val_people, bad_images).run()
+    exit_code = _make_trainer(strategy, model, optimizer, checkpoint, train_people, val_people, bad_images).run()
     bad_images.report()
-    if not completed:
+    if exit_code:
         print(f"stopped after step {checkpoint.step}; the same command with --resume goes on from there")
-        return 130
+        return exit_code
     _export(val_people, bad_images)
     print(f"best {shared.dataset().main_metric} {checkpoint.best_metric:.3f}")
     return 0
@@ -155,6 +162,7 @@ def _make_trainer(strategy, model, optimizer, checkpoint, train_people, val_peop
         plan=Plan(FLAGS.epochs, epoch_steps, FLAGS.eval_every, FLAGS.batch_size),
         checkpoint=checkpoint,
         work_dir=FLAGS.work_dir,
+        save_interval=60 * FLAGS.save_minutes,
     )
 
 

@@ -21,10 +21,12 @@ from hrnet_tf.training.report import MetricsLog, Progress
 from hrnet_tf.training.run_state import Checkpoint
 from hrnet_tf.training.step import make_average_statistics, over_replicas
 
-# The state is saved at every evaluation, and at least this often, in seconds.
-_SAVE_INTERVAL = 600
 # Losses stay on the device and are looked at this often, in seconds; reading each one would stall a GPU.
 _LOOK_INTERVAL = 1.0
+# What clusters send before they take a machine away is a request like that of a terminal, with a code of its own.
+_EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
+if hasattr(signal, "SIGUSR1"):  # Windows has none
+    _EXIT_CODES[signal.SIGUSR1] = 143
 _LESS_MEMORY = (
     "lower --batch_size, or take each batch in parts with --accumulate; --precision=mixed_bfloat16 needs about half"
 )
@@ -73,6 +75,7 @@ class Trainer:
         plan: a `Plan`.
         checkpoint: a `Checkpoint`, restored if there is something to resume.
         work_dir: folder of the metrics.
+        save_interval: seconds; the state is saved at every evaluation, and at least this often.
     """
 
     def __init__(
@@ -89,12 +92,13 @@ class Trainer:
         plan: Plan,
         checkpoint: Checkpoint,
         work_dir: PathLike,
+        save_interval: float = 600,
     ):
         self._strategy, self._train_step, self._is_built = strategy, train_step, False
         self._average_statistics = make_average_statistics(strategy, model)
         self._optimizer = getattr(optimizer, "inner_optimizer", optimizer)
         self._evaluate, self._main_metric, self._save_best = evaluate, main_metric, save_best
-        self._plan, self._checkpoint = plan, checkpoint
+        self._plan, self._checkpoint, self._save_interval = plan, checkpoint, save_interval
         self._log = MetricsLog(work_dir, checkpoint.step, checkpoint.evaluated_step)
         self._progress = Progress(checkpoint.step, plan.last_step, plan.epoch_steps, plan.batch_size)
         dataset = make_dataset(checkpoint.step, plan.last_step)
@@ -102,14 +106,15 @@ class Trainer:
         self._since_log: list[tuple[float, float]] = []
         self._saved_at = time.monotonic()
 
-    def run(self) -> bool:
+    def run(self) -> int:
         """Trains to the end of the plan.
 
-        Ctrl-C or SIGTERM ends the run after the current step, with its state saved; in an evaluation,
-        or the second time, at once.
+        Ctrl-C, SIGTERM or SIGUSR1 ends the run after the current step, with its state saved; in an
+        evaluation, or the second time, at once.
 
         Returns:
-            Whether the plan was completed, rather than interrupted.
+            0 if the plan was completed; else the exit code for what interrupted it, 130 for Ctrl-C and 143 for
+            the others.
 
         Raises:
             InputError: a loss that is not finite (naming the step), an image that cannot be read,
@@ -122,7 +127,7 @@ class Trainer:
                 self._train_until(plan.next_evaluation(checkpoint.step), interruption)
                 self._save()
                 self._evaluate_if_due(interruption)
-        return checkpoint.evaluated_step == plan.last_step
+        return 0 if checkpoint.evaluated_step == plan.last_step else interruption.exit_code
 
     def _train_until(self, last_step, interruption):
         """Runs steps up to `last_step`, or until interrupted."""
@@ -134,7 +139,7 @@ class Trainer:
             if now - looked_at > _LOOK_INTERVAL:
                 self._look(pending)
                 looked_at, pending = now, []
-                if now - self._saved_at > _SAVE_INTERVAL:
+                if now - self._saved_at > self._save_interval:
                     self._save()
         self._look(pending)
 
@@ -186,7 +191,7 @@ class Trainer:
 
     def _save(self):
         self._average_statistics()
-        self._checkpoint.save()
+        self._log.scalars(self._checkpoint.step, self._checkpoint.save())
         self._saved_at = time.monotonic()
 
     def _evaluate_if_due(self, interruption):
@@ -213,21 +218,23 @@ class Trainer:
 
 
 class _Interruption:
-    """Turns the first Ctrl-C or SIGTERM into a request, so that the step under way is completed."""
+    """Turns the first Ctrl-C, SIGTERM or SIGUSR1 into a request, so that the step under way is completed."""
 
     def __init__(self):
         self.requested = False
+        self.exit_code = 0
         self._immediate = False
 
     def __enter__(self):
-        self._previous = {number: signal.signal(number, self._handle) for number in (signal.SIGINT, signal.SIGTERM)}
+        self._previous = {number: signal.signal(number, self._handle) for number in _EXIT_CODES}
         return self
 
     def __exit__(self, *_):
         for number, handler in self._previous.items():
             signal.signal(number, handler)
 
-    def _handle(self, *_):
+    def _handle(self, number, _):
+        self.exit_code = _EXIT_CODES[number]
         if self.requested or self._immediate:
             self.requested = True
             raise KeyboardInterrupt

@@ -50,7 +50,7 @@ class MetricsLog:
         path = os.path.join(work_dir, "metrics.jsonl")
         kept = []
         if os.path.exists(path):
-            with open(path, encoding="utf-8") as file:
+            with open(path, encoding="utf-8", errors="replace") as file:
                 kept = [line for line in file if _is_before(line, step, evaluated_step)]
         with replacing(path) as temporary:
             temporary.write_text("".join(kept), encoding="utf-8")
@@ -81,6 +81,7 @@ def _is_before(line, step, evaluated_step):
     """Whether a line of the log is from up to `step`, and from up to `evaluated_step` if of an evaluation."""
     try:
         entry = json.loads(line)
-        return entry["step"] <= (step if "loss" in entry else evaluated_step)
-    except (ValueError, KeyError, TypeError):  # the last line of a run that was killed
+        is_of_steps = not entry.keys().isdisjoint(("loss", "save_seconds"))
+        return entry["step"] <= (step if is_of_steps else evaluated_step)
+    except (ValueError, KeyError, TypeError, AttributeError):  # the last line of a run that was killed, or damage
         return False

@@ -1,62 +1,98 @@
-"""The state that a run is resumed from, and whose run a work directory holds."""
+"""Whose run a work directory holds, and the state that it is resumed from."""
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
 import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import filelock
 import tensorflow as tf
 
 from hrnet_tf.data.sequence import SEQUENCE_VERSION
-from hrnet_tf.errors import InputError
-from hrnet_tf.files import PathLike, read_json, reason, replacing
+from hrnet_tf.errors import InputError, listed
+from hrnet_tf.files import PathLike, read_json, reason, remove_rests, replacing
 from hrnet_tf.models.build import build_model
+from hrnet_tf.training.states import States
 
 if TYPE_CHECKING:
     import keras
 
-_RUN_FILE = "run.json"
-_CHECKPOINT_DIR = "checkpoints"
+    from hrnet_tf.data.records import PersonRecords
+
+_RUN_FILE, _LOCK, _STATES = "run.json", "lock", "checkpoints"
 
 
-def claim_work_dir(work_dir: PathLike, run: dict[str, Any], resume: bool) -> None:
-    """Makes sure that `work_dir` is this run's, creating it if need be.
+def fingerprint(people: PersonRecords) -> str:
+    """Of what is trained on: images' names, boxes, keypoints and which of them are annotated."""
+    digest = hashlib.sha256(repr([os.path.basename(path) for path in people.image_paths]).encode())
+    for array in (people.image_index, people.boxes, people.keypoints, people.visible):
+        digest.update(array.tobytes())
+    return digest.hexdigest()[:16]
+
+
+@contextlib.contextmanager
+def claimed(work_dir: PathLike, run: dict[str, Any], resume: bool) -> Iterator[None]:
+    """Makes sure that `work_dir` is this run's, creating it if need be, and keeps others out meanwhile.
+
+    What processes that were killed have left half-written is removed.
 
     Args:
         work_dir: folder of the run.
-        run: dict of what a checkpoint fits: the network, and what batches follow from.
+        run: {name: value} of what a state fits: the network, and what batches follow from.
         resume: go on with the run that is there, if one is.
 
     Raises:
-        InputError: the folder has checkpoints of another run, of one whose crops follow from the
-            seed in another way, or of this one without `resume`, or cannot be written.
+        InputError: the folder is another process's, has states of another run, naming what differs, or of
+            this one without `resume`, or files of a run without any state, or cannot be written.
     """
-    sequence = {"sequence": SEQUENCE_VERSION}
-    run = run | sequence
-    path = os.path.join(work_dir, _RUN_FILE)
-    if tf.train.latest_checkpoint(os.path.join(work_dir, _CHECKPOINT_DIR)):
-        found = read_json(path)
-        if found != run and isinstance(found, dict) and found | sequence == run:
-            raise InputError(
-                f"--work_dir {work_dir} holds a run of another version of hrnet_tf, whose random crops follow from the "
-                "seed in another way, so that it cannot go on as it began. Finish it with the version that it was "
-                "begun with, or choose another --work_dir to start over"
-            )
-        if found != run:
-            raise InputError(
-                f"--work_dir {work_dir} holds checkpoints of {found}, but this run is {run}. Choose another --work_dir"
-            )
-        if not resume:
-            raise InputError(
-                f"--work_dir {work_dir} holds a run already. Pass --resume to continue it, or choose another"
-            )
+    run = run | {"sequence": SEQUENCE_VERSION}
+    folder = Path(work_dir)
     try:
-        os.makedirs(work_dir, exist_ok=True)
+        (folder / _STATES).mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(folder / _LOCK)
+        lock.acquire(timeout=0)
+    except filelock.Timeout as error:
+        raise InputError(f"another process trains in --work_dir {work_dir}: end it, or choose another") from error
     except OSError as error:
-        raise InputError(f"cannot create --work_dir {work_dir}: {error.strerror}") from error
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(run), encoding="utf-8")
+        raise InputError(f"cannot create --work_dir {work_dir}: {reason(error)}") from error
+    with lock:
+        _check(folder, run, resume)
+        remove_rests(folder)
+        States(folder / _STATES).remove_rests()
+        with replacing(folder / _RUN_FILE) as temporary:
+            temporary.write_text(json.dumps(run), encoding="utf-8")
+        yield
+
+
+def _check(folder: Path, run: dict[str, Any], resume: bool) -> None:
+    """InputError unless the states in the folder, if any, are those of `run`, to be resumed."""
+    if not States(folder / _STATES):
+        if (folder / "best.keras").exists():
+            raise InputError(
+                f"--work_dir {folder} holds best.keras of a run, but no state in {_STATES}/ that it could go on from. "
+                "Choose another --work_dir"
+            )
+        return
+    found = read_json(folder / _RUN_FILE)
+    found = found if isinstance(found, dict) else {}
+    differences = {name for name in found.keys() | run.keys() if found.get(name) != run.get(name)}
+    if differences == {"sequence"}:
+        raise InputError(
+            f"--work_dir {folder} holds a run of another version of hrnet_tf, whose random crops follow from the "
+            "seed in another way, so that it cannot go on as it began. Finish it with the version that it was "
+            "begun with, or choose another --work_dir to start over"
+        )
+    if differences:
+        told = [f"{name} {found.get(name)} there, {run.get(name)} here" for name in sorted(differences)]
+        raise InputError(f"--work_dir {folder} holds another run: {listed(told)}. Choose another --work_dir")
+    if not resume:
+        raise InputError(f"--work_dir {folder} holds a run already. Pass --resume to continue it, or choose another")
 
 
 def is_work_dir(path: PathLike) -> bool:
@@ -65,7 +101,7 @@ def is_work_dir(path: PathLike) -> bool:
 
 
 def load_last(work_dir: PathLike) -> tuple[keras.Model, str]:
-    """The network of a run as it was at its last checkpoint.
+    """The network of a run as it was at its last good state.
 
     Args:
         work_dir: folder of the run.
@@ -74,23 +110,22 @@ def load_last(work_dir: PathLike) -> tuple[keras.Model, str]:
         A `keras.Model` in float32, and the codec that it is trained with.
 
     Raises:
-        InputError: there is no checkpoint, or it is damaged.
+        InputError: there is no state, or all are damaged.
     """
-    path = tf.train.latest_checkpoint(os.path.join(work_dir, _CHECKPOINT_DIR))
-    if path is None:
-        raise InputError(f"{work_dir} has no checkpoint yet")
-    run = read_json(os.path.join(work_dir, _RUN_FILE))
+    states, run = States(os.path.join(work_dir, _STATES)), read_json(os.path.join(work_dir, _RUN_FILE))
     try:
         input_size = [int(side) for side in run["input_size"].split("x")]
         model = build_model(run["model"], input_size, run["num_keypoints"], channel_order=run["channel_order"])
-        tf.train.Checkpoint(model=model).restore(path).assert_existing_objects_matched().expect_partial()
-        return model, run["codec"]
-    except (tf.errors.OpError, AssertionError, LookupError, TypeError, ValueError) as error:
-        raise InputError(f"cannot load the checkpoint {path}: {reason(error)}") from error
+        codec = run["codec"]
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(f"{work_dir}/{_RUN_FILE} is not what a run has written: {reason(error)}") from error
+    if states.load(tf.train.Checkpoint(model=model), whole=False) is None:
+        raise InputError(f"{work_dir} has no checkpoint yet")
+    return model, codec
 
 
 class Checkpoint:
-    """Model, optimizer and progress of a run, saved under `<work_dir>/checkpoints`.
+    """Model, optimizer and progress of a run, saved under `<work_dir>/checkpoints`: see `States`.
 
     Attributes:
         step: steps done.
@@ -99,38 +134,20 @@ class Checkpoint:
     """
 
     def __init__(self, work_dir: PathLike, model: keras.Model, optimizer: keras.optimizers.Optimizer):
-        self._progress = {
-            "step": tf.Variable(0, dtype=tf.int64),
-            "evaluated_step": tf.Variable(0, dtype=tf.int64),
-            "best_metric": tf.Variable(float("-inf"), dtype=tf.float64),
-        }
-        self._checkpoint = tf.train.Checkpoint(model=model, optimizer=optimizer, **self._progress)
-        self._manager = tf.train.CheckpointManager(
-            self._checkpoint, os.path.join(work_dir, _CHECKPOINT_DIR), max_to_keep=1, checkpoint_name="last"
-        )
+        self._checkpoint = tf.train.Checkpoint(model=model, optimizer=optimizer)
+        self._states = States(os.path.join(work_dir, _STATES))
         self.step, self.evaluated_step, self.best_metric = 0, 0, float("-inf")
 
-    def save(self) -> None:
-        """Writes the state; the one before it is removed only when the new one is complete."""
-        for name, variable in self._progress.items():
-            variable.assign(getattr(self, name))
-        try:
-            # Numbered by TensorFlow: a number used twice would be written over what is there.
-            self._manager.save()
-        except (tf.errors.OpError, OSError) as error:
-            raise InputError(f"cannot write a checkpoint to {self._manager.directory}: {reason(error)}") from error
+    def save(self) -> dict[str, float]:
+        """Writes the state. Returns what that took: "save_seconds" and "save_megabytes"."""
+        start = time.monotonic()
+        names = "step", "evaluated_step", "best_metric"
+        size = self._states.save(self._checkpoint, {name: getattr(self, name) for name in names})
+        return {"save_seconds": round(time.monotonic() - start, 3), "save_megabytes": round(size / 2**20, 1)}
 
     def restore(self) -> bool:
-        """Reads the last state, if there is one. Returns whether there was."""
-        path = self._manager.latest_checkpoint
-        if path is None:
-            return False
-        try:
-            self._checkpoint.restore(path).assert_existing_objects_matched()
-        except (tf.errors.OpError, AssertionError, IndexError, ValueError) as error:  # of the reader, on a damaged file
-            raise InputError(
-                f"cannot resume from {path}: {reason(error)}. Choose another --work_dir to start over"
-            ) from error
-        for name, variable in self._progress.items():
-            setattr(self, name, variable.numpy().item())
-        return True
+        """Reads the last good state, if there is one. Returns whether there was."""
+        found = self._states.load(self._checkpoint)
+        for name, value in (found or {}).items():
+            setattr(self, name, value)
+        return found is not None

@@ -1,0 +1,134 @@
+"""The states of a run: folders of files with checksums, of which the last two good ones are kept.
+
+    checkpoints/000012/state.index, state.data-00000-of-00001, manifest.json
+
+A state is written beside, flushed to the disk and then renamed, so that a folder with a number is whole, whenever the
+process is killed; what the disk itself damages is told by the checksums.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from pathlib import Path
+
+import tensorflow as tf
+
+from hrnet_tf import progress
+from hrnet_tf.errors import InputError
+from hrnet_tf.files import PathLike, reason
+
+_KEPT = 2
+_STATE, _MANIFEST = "state", "manifest.json"
+_BLOCK = 1 << 22  # bytes that are hashed at a time
+
+
+class States:
+    """The numbered states in a folder."""
+
+    def __init__(self, folder: PathLike):
+        self.folder = Path(folder)
+
+    def __bool__(self) -> bool:
+        return bool(self._numbers())
+
+    def save(self, checkpoint: tf.train.Checkpoint, progress: dict[str, float]) -> int:
+        """Writes a state, and removes what is older than the one before it.
+
+        Args:
+            checkpoint: variables.
+            progress: {name: number} to be had again from `load`.
+
+        Returns:
+            its bytes.
+
+        Raises:
+            InputError: the disk is full, the folder is gone or cannot be written to.
+        """
+        numbers = self._numbers()
+        number = max(numbers, default=0) + 1
+        staging = self.folder / f".{number:06}"
+        try:
+            shutil.rmtree(staging, ignore_errors=True)
+            staging.mkdir()
+            checkpoint.write(str(staging / _STATE))
+            (staging / "checkpoint").unlink(missing_ok=True)  # TensorFlow's own note of the latest
+            files = {path.name: _sha256(path) for path in sorted(staging.iterdir())}
+            manifest = staging / _MANIFEST
+            manifest.write_text(json.dumps({"progress": progress, "sha256": files}), encoding="utf-8")
+            size = sum(path.stat().st_size for path in staging.iterdir())
+            for path in (*staging.iterdir(), staging):
+                _flush(path)
+            staging.rename(self._path(number))
+            _flush(self.folder)
+        except (tf.errors.OpError, OSError) as error:
+            shutil.rmtree(staging, ignore_errors=True)
+            raise InputError(f"cannot write a checkpoint to {self.folder}: {reason(error)}") from error
+        for old in numbers[: 1 - _KEPT]:
+            shutil.rmtree(self._path(old), ignore_errors=True)
+        return size
+
+    def load(self, checkpoint: tf.train.Checkpoint, whole: bool = True) -> dict[str, float] | None:
+        """Reads the newest state that is good, and says which were not.
+
+        Args:
+            checkpoint: the variables to set.
+            whole: all that is in the state is wanted, not some variables alone.
+
+        Returns:
+            the `progress` that it was saved with, None where there is no state.
+
+        Raises:
+            InputError: there are states, none of which is good.
+        """
+        damage = ""
+        for number in reversed(self._numbers()):
+            path = self._path(number)
+            try:
+                manifest = json.loads((path / _MANIFEST).read_text(encoding="utf-8"))
+                changed = [name for name, digest in manifest["sha256"].items() if _sha256(path / name) != digest]
+                if changed:
+                    raise ValueError(f"{', '.join(changed)} is not as it was written")
+                status = checkpoint.read(str(path / _STATE))
+                status.assert_existing_objects_matched()
+                if not whole:
+                    status.expect_partial()
+                return manifest["progress"]
+            # Of the reader, on what was never a state of these variables; IndexError on a damaged file.
+            except (tf.errors.OpError, OSError, AssertionError, LookupError, TypeError, ValueError) as error:
+                damage = damage or f"{path}: {reason(error)}"
+                progress.note(f"state {path} cannot be used: {reason(error)}")
+        if damage:
+            raise InputError(
+                f"cannot resume from {damage}. No state before it is good: choose another --work_dir to start over"
+            )
+        return None
+
+    def remove_rests(self) -> None:
+        """Removes what processes that were killed have left while they wrote."""
+        for path in self.folder.glob(".[0-9]*"):
+            shutil.rmtree(path, ignore_errors=True)
+
+    def _path(self, number: int) -> Path:
+        return self.folder / f"{number:06}"
+
+    def _numbers(self) -> list[int]:
+        names = [path.name for path in self.folder.iterdir()] if self.folder.is_dir() else []
+        return sorted(int(name) for name in names if name.isdecimal())
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _flush(path: Path) -> None:
+    """Makes sure that a file, or what is in a folder, is on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
