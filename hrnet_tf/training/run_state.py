@@ -61,13 +61,15 @@ def claimed(work_dir: PathLike, run: dict[str, Any], resume: bool) -> Iterator[N
         raise InputError(f"another process trains in --work_dir {work_dir}: end it, or choose another") from error
     except OSError as error:
         raise InputError(f"cannot create --work_dir {work_dir}: {reason(error)}") from error
-    with lock:
+    try:
         _check(folder, run, resume)
         remove_rests(folder)
         States(folder / _STATES).remove_rests()
         with replacing(folder / _RUN_FILE) as temporary:
             temporary.write_text(json.dumps(run), encoding="utf-8")
         yield
+    finally:
+        lock.release()
 
 
 def _check(folder: Path, run: dict[str, Any], resume: bool) -> None:
@@ -143,7 +145,7 @@ class Checkpoint:
         start = time.monotonic()
         names = "step", "evaluated_step", "best_metric"
         size = self._states.save(self._checkpoint, {name: getattr(self, name) for name in names})
-        return {"save_seconds": round(time.monotonic() - start, 3), "save_megabytes": round(size / 2**20, 1)}
+        return {"save_seconds": round(time.monotonic() - start, 3), "save_megabytes": round(size / 2**20, 3)}
 
     def restore(self) -> bool:
         """Reads the last good state, if there is one. Returns whether there was."""
