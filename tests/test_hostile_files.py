@@ -21,7 +21,7 @@ from conftest import write_dataset
 from tool_runs import ROOT, complaint
 
 from hrnet_tf import doctor
-from hrnet_tf.cli import commands, places
+from hrnet_tf.cli import flag_groups, places
 from hrnet_tf.data import pixels
 from hrnet_tf.data.records import read_image
 from hrnet_tf.detection import PersonDetector
@@ -439,9 +439,9 @@ def test_absurd_flags(argument, said, tmp_path):
 
 
 def test_absurd_sizes():
-    assert commands.parse_size("4096x32") == (4096, 32)
+    assert flag_groups.parse_size("4096x32") == (4096, 32)
     for text in ("4128x32", f"32x{32 * 10**20}", "nanx32"):
-        assert commands.parse_size(text) is None
+        assert flag_groups.parse_size(text) is None
 
 
 @pytest.fixture(scope="module")

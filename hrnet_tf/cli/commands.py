@@ -7,27 +7,14 @@ from collections.abc import Callable
 
 from absl import flags
 
-from hrnet_tf import benchmarks
-from hrnet_tf.codecs import CODECS, REFINEMENTS
-from hrnet_tf.data.augment import Augmentation
-from hrnet_tf.data.pixels import DEFAULT_MAX_PIXELS, HIGHEST_MAX_PIXELS
-from hrnet_tf.evaluation.similarity import REFERENCE_SUPPRESSION, SUPPRESSIONS
+from hrnet_tf.cli import flag_groups
 from hrnet_tf.export.formats import DEFAULT_FORMATS, FILE_NAMES, LAYOUTS
-from hrnet_tf.models.variants import (
-    CHANNEL_ORDERS,
-    MODEL_NAMES,
-    PRECISIONS,
-    TRAINING_PRECISIONS,
-    check_input_size,
-)
+from hrnet_tf.models.variants import CHANNEL_ORDERS, MODEL_NAMES, PRECISIONS
 
 _NETWORK_FILE = (
     "Model: a .keras, .onnx or .tflite file or a SavedModel folder; or what is downloaded once: a name of `hrnet-tf "
     "models`, hf://user/repository or https://host/file.keras#sha256=..."
 )
-_DATASET = "What the annotations are: coco for COCO and data of one's own in its format, or another set."
-# People in a batch at most: more is a slip, and no memory holds their crops.
-MAX_BATCH = 1 << 16
 _COCO_FOLDER = "COCO-format folder: annotations/person_keypoints_<split>.json and images, or as tools export them."
 
 
@@ -41,7 +28,7 @@ def train() -> None:
     and, at the end, export/ (that model as .keras, SavedModel and ONNX). `hrnet-tf configs` lists the
     flag files that come with the package.
     """
-    _define_training_flags()
+    flag_groups.define_training_flags()
     flags.mark_flags_as_required(["model", "work_dir"])
 
 
@@ -53,7 +40,7 @@ def browse() -> None:
     The flags are those of `train`, and its flag files serve; those of network and schedule count for
     nothing. A picture shows the --batch_size people of one step.
     """
-    _define_training_flags()
+    flag_groups.define_training_flags()
     flags.DEFINE_string("out", None, "PNG or JPEG file to write.")
     flags.DEFINE_integer("step", 0, "Which step of training.", 0)
     flags.mark_flag_as_required("out")
@@ -70,13 +57,13 @@ def evaluate() -> None:
     a detector's boxes: published tables use the latter. A test split has no annotations: what is
     written to --results goes to the benchmark's server.
     """
-    _define_data_flags()
-    _define_prediction_flags()
-    _define_precision_flag()
-    _define_keypoint_names_flag()
+    flag_groups.define_data_flags()
+    flag_groups.define_prediction_flags()
+    flag_groups.define_precision_flag()
+    flag_groups.define_keypoint_names_flag()
     flags.DEFINE_string("model", None, _NETWORK_FILE)
-    _define_allow_unverified_flag()
-    _define_trust_model_flag()
+    flag_groups.define_allow_unverified_flag()
+    flag_groups.define_trust_model_flag()
     flags.DEFINE_string("metrics", None, "JSON file to write the figures to.")
     flags.DEFINE_string("results", None, "File to write the predictions to: COCO's results (JSON), MPII's pred.mat.")
     flags.DEFINE_string("sheet", None, "PNG or JPEG file to draw predictions in, over the first images.")
@@ -114,9 +101,9 @@ def predict() -> None:
     docs/keypoint_sets.md. What the network does not have is 0, 0 with score 0.
     """
     flags.DEFINE_string("model", None, _NETWORK_FILE)
-    _define_allow_unverified_flag()
-    _define_trust_model_flag()
-    _define_max_pixels_flag()
+    flag_groups.define_allow_unverified_flag()
+    flag_groups.define_trust_model_flag()
+    flag_groups.define_max_pixels_flag()
     flags.DEFINE_string("input", None, "Image, folder of images, or video.")
     flags.DEFINE_string("out_dir", None, "Folder for annotated copies and results, created; not that of the input.")
     flags.DEFINE_string("detections", None, "COCO results file with the boxes to look in.")
@@ -131,7 +118,7 @@ def predict() -> None:
     flags.DEFINE_string("boxes", None, "Boxes to look in: x,y,width,height;x,y,width,height;... in pixels.")
     flags.DEFINE_bool("whole_image", False, "Take every picture for one person, who fills it.")
     flags.DEFINE_string("annotations", None, "COCO-format file with the images' ids and the model's keypoints.")
-    _define_format_flag()
+    flag_groups.define_format_flag()
     flags.DEFINE_float("score_threshold", 0.2, "Keypoints scored at or below it are not drawn.")
     flags.DEFINE_enum(
         "smooth",
@@ -141,12 +128,12 @@ def predict() -> None:
     )
     flags.DEFINE_string("keypoints", None, "Keypoint set to write, such as openpose; by default the network's.")
     flags.DEFINE_bool("flip_test", True, "Average the heatmaps of the crop and of its mirror image.")
-    flags.DEFINE_integer("batch_size", 32, "People in a batch.", 1, MAX_BATCH)
-    _define_device_flags()
-    _define_codec_flags()
-    _define_precision_flag()
-    _define_flip_pairs_flag()
-    _define_keypoint_names_flag()
+    flags.DEFINE_integer("batch_size", 32, "People in a batch.", 1, flag_groups.MAX_BATCH)
+    flag_groups.define_device_flags()
+    flag_groups.define_codec_flags()
+    flag_groups.define_precision_flag()
+    flag_groups.define_flip_pairs_flag()
+    flag_groups.define_keypoint_names_flag()
     flags.mark_flags_as_required(["model", "input", "out_dir"])
 
 
@@ -161,16 +148,16 @@ def export() -> None:
     prints AP of every file beside the model's, on --val_split. For TensorRT there are the format onnx_float16,
     and --int8_symmetric.
     """
-    _define_data_flags()
-    _define_prediction_flags()
-    _define_keypoint_names_flag()
+    flag_groups.define_data_flags()
+    flag_groups.define_prediction_flags()
+    flag_groups.define_keypoint_names_flag()
     flags.DEFINE_string(
         "model",
         None,
         "Model: a .keras file, the work directory of a training run for its last checkpoint, or a name of `hrnet-tf "
         "models`.",
     )
-    _define_allow_unverified_flag()
+    flag_groups.define_allow_unverified_flag()
     flags.DEFINE_string("out_dir", None, "Folder for the files; created.")
     flags.DEFINE_list("formats", list(DEFAULT_FORMATS), f"What to write, of {', '.join(FILE_NAMES)}.")
     flags.DEFINE_bool("served_flip_test", False, "SavedModel: keypoints from the crop and its mirror image.")
@@ -204,7 +191,7 @@ def convert() -> None:
     and the number of keypoints, is told from the file. PyTorch need not be installed.
     """
     flags.DEFINE_enum("model", None, MODEL_NAMES, "Network that the weights are of.")
-    define_input_size_flag()
+    flag_groups.define_input_size_flag()
     flags.DEFINE_string("weights", None, "File to convert.")
     flags.DEFINE_string("out", None, "File to write, ending in .keras.")
     flags.DEFINE_enum(
@@ -244,7 +231,7 @@ def download() -> None:
     They are checked, converted and kept in the folder HRNET_TF_HOME, by default that of the platform's caches; another
     machine may be given a copy of that. HRNET_TF_MIRROR=http://host/folder is tried before the hosts of the list.
     """
-    _define_allow_unverified_flag()
+    flag_groups.define_allow_unverified_flag()
 
 
 def check() -> None:
@@ -254,15 +241,15 @@ def check() -> None:
 
     Exit code: 0 nothing worse than notes, 2 warnings, 3 errors, 1 the check could not be run.
     """
-    _define_format_flag()
+    flag_groups.define_format_flag()
     flags.DEFINE_string("data_dir", None, _COCO_FOLDER)
     flags.DEFINE_string("split", "train2017", "Split to check.")
     flags.DEFINE_string("picture", None, "Where to draw up to 12 people: those that findings name, else a sample.")
     flags.DEFINE_string("json", None, "Where to write the report as JSON.")
     flags.DEFINE_bool("check_images", True, "Read the image files too, not only the annotations.")
     flags.DEFINE_bool("decode_all", False, "Decode every image: minutes on large sets. By default 1000.")
-    _define_flip_pairs_flag()
-    _define_files_flags()
+    flag_groups.define_flip_pairs_flag()
+    flag_groups.define_files_flags()
 
 
 def shards() -> None:
@@ -275,12 +262,12 @@ def shards() -> None:
     An object store is to be mounted as a folder. Images are stored as they are; training on shards gives the same
     batches.
     """
-    _define_format_flag()
+    flag_groups.define_format_flag()
     flags.DEFINE_string("data_dir", None, _COCO_FOLDER)
     flags.DEFINE_string("split", "train2017", "Split whose images to write.")
     flags.DEFINE_string("out_dir", None, "Folder to write to, for --data_dir of the other commands.")
     flags.DEFINE_integer("shard_megabytes", 256, "A shard is ended once it has so many.", 1)
-    _define_files_flags()
+    flag_groups.define_files_flags()
     flags.mark_flag_as_required("out_dir")
 
 
@@ -323,188 +310,6 @@ WITHOUT_TENSORFLOW = ("configs", "models")
 WITH_ARGUMENTS = ("models", "download")
 
 
-def _define_training_flags() -> None:
-    """Flags of how a network is trained, and on what."""
-    _define_data_flags()
-    _define_prediction_flags()
-    flags.DEFINE_enum("model", None, MODEL_NAMES, "Network.")
-    define_input_size_flag()
-    flags.DEFINE_enum(
-        "channel_order", "rgb", CHANNEL_ORDERS, "What the network is given; bgr as published pose_resnets."
-    )
-    flags.DEFINE_string(
-        "pretrained",
-        None,
-        "PyTorch weights to start from, of ImageNet or of another pose network: a file, or a name of `hrnet-tf "
-        "models`, such as hrnet_w32_imagenet.",
-    )
-    _define_allow_unverified_flag()
-    flags.DEFINE_float("heatmap_sigma", 2.0, "Standard deviation of the targets in heatmap pixels.", lower_bound=0.1)
-    flags.DEFINE_string("train_split", "train2017", "Split to train on.")
-    flags.DEFINE_string("val_annotations", None, "As --annotations, which are trained on, but to evaluate on.")
-    flags.DEFINE_string("val_images", None, "As --images, but of --val_annotations.")
-    flags.DEFINE_string("work_dir", None, "Folder of this run; created.")
-    flags.DEFINE_bool("resume", False, "Continue the run in --work_dir, if there is one.")
-    flags.DEFINE_float("save_minutes", 10, "The state is saved at every evaluation, and at least this often.", 0)
-    flags.DEFINE_integer("epochs", 210, "Passes over the training people.", lower_bound=1)
-    flags.DEFINE_float("learning_rate", 1e-3, "Of Adam, before the first drop.", lower_bound=0)
-    flags.DEFINE_list("learning_rate_drops", ["170", "200"], "Epochs (from 0) before which the rate is divided by 10.")
-    flags.DEFINE_integer("warmup_steps", 0, "Steps over which the learning rate rises to its value.", lower_bound=0)
-    flags.DEFINE_enum(
-        "precision",
-        "float32",
-        ["auto", *TRAINING_PRECISIONS],
-        "Keras dtype policy; auto: mixed_bfloat16 on GPUs that have it (compute capability 8.0), else float32.",
-    )
-    flags.DEFINE_integer(
-        "accumulate", 1, "Parts that a batch is gone through in, for less memory; BatchNorm sees one at a time.", 1
-    )
-    flags.DEFINE_bool(
-        "sync_batch_norm", False, "Normalise by the batches of all GPUs together; slower, and without XLA."
-    )
-    flags.DEFINE_integer("eval_every", 10, "Epochs between evaluations.", lower_bound=1)
-    flags.DEFINE_integer("seed", 0, "Of weights, order and augmentation.", lower_bound=0)
-    flags.DEFINE_float("scale_factor", Augmentation.scale, "Augmentation: deviation of the scale.", 0, 0.9)
-    flags.DEFINE_float(
-        "rotation_factor", Augmentation.rotation, "Augmentation: deviation of the angle, degrees.", 0, 180
-    )
-    flags.DEFINE_float("flip_probability", Augmentation.flip_probability, "Augmentation: of mirroring.", 0, 1)
-    flags.DEFINE_float(
-        "half_body_probability", Augmentation.half_body_probability, "Augmentation: of showing half a body.", 0, 1
-    )
-    flags.DEFINE_integer("ohkm_keypoints", 0, "Loss: so many worst keypoints of a person, as OHKM's 8; 0: all.", 0)
-    flags.DEFINE_bool("keypoint_weights", False, "Loss: 1.2 for elbows and knees, 1.5 for wrists and ankles, squared.")
-    flags.DEFINE_bool("supervise_absent", False, "Loss: teach empty heatmaps for keypoints that are not annotated.")
-    flags.register_validator(
-        "learning_rate_drops",
-        lambda drops: all(d.isdecimal() and len(d) < 10 for d in drops),
-        "must be epochs, like 170,200",
-    )
-
-
-def _define_data_flags() -> None:
-    """Flags of where the validation people are."""
-    flags.DEFINE_enum("dataset", "coco", benchmarks.NAMES, _DATASET)
-    flags.DEFINE_string(
-        "data_dir",
-        None,
-        "Folder with annotations/person_keypoints_<split>.json and images, or as --dataset's authors ship it.",
-    )
-    flags.DEFINE_string("val_split", "val2017", "Split to evaluate on.")
-    flags.DEFINE_string(
-        "detections", None, "Detector boxes to evaluate on: a COCO results file. Annotated boxes by default."
-    )
-    flags.DEFINE_float("box_threshold", 0.0, "Least score of a detector's box.", 0)
-    flags.DEFINE_bool("skip_bad_images", False, "Go on past images that cannot be read, and count them.")
-    _define_files_flags()
-
-
-def _define_format_flag() -> None:
-    """Flag of what annotations near to COCO's format are."""
-    flags.DEFINE_enum("dataset", "coco", [name for name in benchmarks.NAMES if name != "mpii"], _DATASET)
-
-
-def _define_files_flags() -> None:
-    """Flags of annotations and images that lie anywhere."""
-    _define_max_pixels_flag()
-    flags.DEFINE_string("annotations", None, "Annotation file in COCO's format, instead of --data_dir's of the split.")
-    flags.DEFINE_string("images", None, "Folder of its images; by default looked for beside it.")
-    flags.register_multi_flags_validator(
-        ["data_dir", "annotations"],
-        lambda given: given["data_dir"] is not None or given["annotations"] is not None,
-        "--data_dir must be given, or --annotations=FILE and --images=FOLDER",
-    )
-
-
-def _define_max_pixels_flag() -> None:
-    """Flag of how large an image may be."""
-    flags.DEFINE_integer(
-        "max_pixels", DEFAULT_MAX_PIXELS, "An image with more is not read.", 1, upper_bound=HIGHEST_MAX_PIXELS
-    )
-
-
-def _define_trust_model_flag() -> None:
-    """Flag of whether a SavedModel, which is a program, may do more than compute."""
-    flags.DEFINE_bool(
-        "trust_model", False, "Run a SavedModel that does more than compute, such as read or write files."
-    )
-
-
-def _define_codec_flags() -> None:
-    """Flags of how keypoints become heatmaps and heatmaps keypoints."""
-    flags.DEFINE_enum(
-        "codec", None, list(CODECS), "Encoding of keypoints in training; by default the model card's, else msra."
-    )
-    flags.DEFINE_enum("refine", None, REFINEMENTS, "Decoding of heatmaps; by default the model card's or the codec's.")
-
-
-def _define_prediction_flags() -> None:
-    """Flags of how people are predicted and duplicates of them dropped."""
-    _define_codec_flags()
-    _define_flip_pairs_flag()
-    flags.DEFINE_bool("flip_test", True, "Average the heatmaps of the crop and of its mirror image in evaluations.")
-    flags.DEFINE_integer("batch_size", 32, "People in a batch, on all GPUs together.", 1, MAX_BATCH)
-    _define_device_flags()
-    reference = REFERENCE_SUPPRESSION
-    flags.DEFINE_enum("nms", reference.nms, list(SUPPRESSIONS), "COCO: how duplicates are dropped, by their OKS.")
-    flags.DEFINE_float("oks_threshold", reference.oks_threshold, "COCO: likeness of duplicates; decay of soft NMS.", 0)
-    flags.DEFINE_float("score_threshold", reference.score_threshold, "COCO: keypoints up to it do not score.", 0)
-
-
-def _define_device_flags() -> None:
-    """Flags of how networks are run."""
-    flags.DEFINE_enum(
-        "xla", "auto", ["auto", "on", "off"], "Compile the network with XLA; auto: where there is a GPU that it knows."
-    )
-    flags.DEFINE_bool("tf32", True, "GPUs since Ampere multiply float32 with 10 bits of the mantissa: faster, coarser.")
-
-
-def _define_precision_flag() -> None:
-    """Flag of what a Keras model predicts in."""
-    flags.DEFINE_enum("precision", "float32", PRECISIONS, "What a .keras model computes in.")
-
-
-def _define_allow_unverified_flag() -> None:
-    """Flag of whether a downloaded file may be one whose hash nobody knows."""
-    flags.DEFINE_bool("allow_unverified", False, "Take a file to download whose SHA-256 is not known.")
-
-
-def _define_flip_pairs_flag() -> None:
-    """Flag of which keypoints are left and right of one another."""
-    flags.DEFINE_list(
-        "flip_pairs",
-        None,
-        "All keypoints that mirroring exchanges: left_eye:right_eye,... or, counted from 1, 2:3,...; or a keypoint set "
-        "whose order they are in, such as wflw; or the word none. By default the model card's or the category's, else "
-        "those told by name.",
-    )
-
-
-def _define_keypoint_names_flag() -> None:
-    """Flag of what the keypoints of annotations are called in the model."""
-    flags.DEFINE_list(
-        "keypoint_names",
-        None,
-        "Keypoints that the annotations call otherwise than the model: annotations_name:model_name,...",
-    )
-
-
-def define_input_size_flag() -> None:
-    """Flag of the size of a network to build, which `parse_size` reads."""
-    flags.DEFINE_string("input_size", "256x192", "Height x width of the crops in pixels, multiples of 32.")
-    flags.register_validator(
-        "input_size", lambda text: parse_size(text) is not None, "must be like 256x192, multiples of 32 up to 4096"
-    )
-
-
 def defined_flags() -> list[flags.Flag]:
     """The flags of the command whose function has been called."""
     return flags.FLAGS.get_flags_for_module(__name__)
-
-
-def parse_size(text: str) -> tuple[int, int] | None:
-    """(H, W) of a text such as "256x192"; None if a network cannot take it."""
-    try:
-        return check_input_size([int(side) for side in text.split("x")])
-    except ValueError:
-        return None

@@ -13,7 +13,7 @@ import tensorflow as tf
 from absl import flags
 
 from hrnet_tf import benchmarks, devices, pretrained, progress
-from hrnet_tf.cli.commands import parse_size
+from hrnet_tf.cli.flag_groups import parse_size
 from hrnet_tf.cli.keypoint_names import renamed, with_flag_pairs
 from hrnet_tf.data import pipeline
 from hrnet_tf.data.records import PersonRecords

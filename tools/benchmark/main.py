@@ -29,7 +29,7 @@ import tensorflow as tf
 from absl import app, flags
 
 from benchmark import networks, people
-from hrnet_tf.cli import commands, shared
+from hrnet_tf.cli import flag_groups, shared
 from hrnet_tf.errors import InputError
 from hrnet_tf.files import read_json, replacing
 from hrnet_tf.models.variants import MODEL_NAMES
@@ -47,7 +47,7 @@ GROUPS = {
 
 flags.DEFINE_list("cases", list(GROUPS), f"Groups to measure, of {', '.join(GROUPS)}.")
 flags.DEFINE_enum("model", "hrnet_w32", MODEL_NAMES, "Network.")
-commands.define_input_size_flag()
+flag_groups.define_input_size_flag()
 flags.DEFINE_list("batch_sizes", ["1", "8"], "Crops in a call of the network; the last one counts for training.")
 flags.DEFINE_list("people", ["1", "5", "20"], "People in an image, for prediction.")
 flags.DEFINE_list("evaluated", ["6352"], "People to compute COCO's figures of; val2017 has 6,352.")
