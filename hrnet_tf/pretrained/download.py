@@ -287,7 +287,7 @@ def _in_words(error: Exception) -> str:
         case requests.Timeout():
             return f"no answer within {_TIMEOUT[1]} seconds"
         case _ if "resolve" in text.lower():
-            return "its host is not found: is there a network?"
+            return "its host is not found, as without a network"
         case _ if "refused" in text.lower():
             return "the connection is refused"
         case requests.exceptions.ChunkedEncodingError():
