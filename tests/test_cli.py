@@ -78,6 +78,7 @@ except AttributeError as error:
         (("train", "--flagfile="), "--flagfile must be a file"),
         (("predict",), "--input, --model, --out_dir must be given"),
         (("predict", "--model=a", "--input=b", "--out_dir=c", "d"), "unexpected argument 'd'"),
+        (("train", "--noresume=true"), "--noresume=true does not take an argument"),
         (("convert", "--model=hrnet_w33"), "should be one of <hrnet_w32|"),
         (("configs", "--help", "--nonsense"), None),
     ],

@@ -79,7 +79,10 @@ def _run(arguments: list[str]) -> int:
     if any(argument in _HELP for argument in arguments[1:]):
         print(_help(name))
         return 0
-    _, *rest = flags.FLAGS([f"hrnet-tf {name}", *flagfiles.expand(arguments[1:])])
+    try:
+        _, *rest = flags.FLAGS([f"hrnet-tf {name}", *flagfiles.expand(arguments[1:])])
+    except ValueError as error:  # absl's of --noname=value
+        raise InputError(str(error)) from error
     if rest and name not in commands.WITH_ARGUMENTS:
         raise InputError(f"unexpected argument {rest[0]!r}: every setting is a flag, as in --name=value")
     _check_numbers()
