@@ -4,6 +4,8 @@ import csv
 import hashlib
 import json
 import os
+import subprocess
+import sys
 
 import cv2
 import detectors
@@ -12,7 +14,7 @@ import keras
 import numpy as np
 import pytest
 from pycocotools.coco import COCO as Coco
-from tool_runs import complaint, run
+from tool_runs import ROOT, complaint, run
 from videos import corners_of, read_clip, sound_packets, write_clip
 
 from hrnet_tf import InputError, PosePredictor, visualize
@@ -123,6 +125,38 @@ def test_a_folder_with_detections(photos, model_path, tmp_path):
     assert np.abs(drawn - read_image(photos / names[0])).max() > 100
     unseen = read_image(tmp_path / "out" / names[1]).astype(int)
     assert np.abs(unseen - read_image(photos / names[1])).max() < 40  # saved as JPEG again
+
+
+def predict_paths(*paths, **flags):
+    words = [sys.executable, "tools/predict.py", *map(str, paths), *(f"--{name}={flags[name]}" for name in flags)]
+    return subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
+
+
+def test_paths_are_inputs_and_folders_are_looked_into(photos, model_path, tmp_path):
+    for number, folder in (
+        (11, photos / "more" / "deeper"),
+        (12, photos / "more" / ".hidden"),
+        (13, tmp_path / "other"),
+    ):
+        folder.mkdir()
+        visualize.write_image(folder / f"{number}.png", noise(number))
+    flags = {"model": model_path, "out_dir": tmp_path / "out", "whole_image": True, "recursive": True}
+    result = predict_paths(photos, tmp_path / "other" / "13.png", **flags)
+    assert result.returncode == 0, result.stderr
+    people = json.loads((tmp_path / "out" / "predictions.json").read_text())
+    names = ["photos/000000000007.jpg", "photos/000000000008.jpg", "photos/000000000009.jpg"]
+    names += ["photos/more/deeper/11.png", "other/13.png"]
+    assert [(p["file_name"], p["image_id"]) for p in people] == list(zip(names, (7, 8, 9, 11, 13), strict=True))
+    assert all((tmp_path / "out" / name).is_file() for name in names)
+
+
+def test_inputs_that_do_not_go_together_are_one_line(photos, model_path, tmp_path):
+    flags = {"model": model_path, "out_dir": tmp_path / "out"}
+    assert "nothing to predict: name an image" in complaint(predict_paths(**flags))
+    clip = write_video(tmp_path / "clip.mp4")
+    assert "a video is predicted alone" in complaint(predict_paths(photos, clip, **flags))
+    assert "nowhere.jpg does not exist" in complaint(predict_paths(photos, "nowhere.jpg", **flags))
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_video(model_path, tmp_path):

@@ -71,12 +71,12 @@ def evaluate() -> None:
 
 
 def predict() -> None:
-    """Predicts people in an image, in the images of a folder or in a video.
+    """Predicts people in images, in the images of folders or in a video.
 
-        hrnet-tf predict --model=best.keras --input=photo.jpg --out_dir=out
-        hrnet-tf predict --model=best.keras --input=photo.jpg --boxes="120,80,60,200;300,75,70,210" --out_dir=out
-        hrnet-tf predict --model=best.keras --input=photos --detections=detections.json --out_dir=out
-        hrnet-tf predict --model=hrnet_w32_coco_256x192_udp --input=clip.mp4 --out_dir=out
+        hrnet-tf predict photo.jpg --model=best.keras --out_dir=out
+        hrnet-tf predict photo.jpg --model=best.keras --boxes="120,80,60,200;300,75,70,210" --out_dir=out
+        hrnet-tf predict photos more/*.jpg --model=best.keras --detections=detections.json --out_dir=out
+        hrnet-tf predict clip.mp4 --model=hrnet_w32_coco_256x192_udp --out_dir=out
 
     --model is a .keras, .onnx or .tflite file or a SavedModel folder, or the name of a published network, which is
     downloaded once (`hrnet-tf models` lists them). --out_dir receives annotated copies
@@ -104,7 +104,8 @@ def predict() -> None:
     flag_groups.define_allow_unverified_flag()
     flag_groups.define_trust_model_flag()
     flag_groups.define_max_pixels_flag()
-    flags.DEFINE_string("input", None, "Image, folder of images, or video.")
+    flags.DEFINE_multi_string("input", None, "Image, folder of images, or video; what is no flag is one too.")
+    flags.DEFINE_bool("recursive", False, "Look for images in the folders of folders too.")
     flags.DEFINE_string("out_dir", None, "Folder for annotated copies and results, created; not that of the input.")
     flags.DEFINE_string("detections", None, "COCO results file with the boxes to look in.")
     flags.DEFINE_string(
@@ -134,7 +135,7 @@ def predict() -> None:
     flag_groups.define_precision_flag()
     flag_groups.define_flip_pairs_flag()
     flag_groups.define_keypoint_names_flag()
-    flags.mark_flags_as_required(["model", "input", "out_dir"])
+    flags.mark_flags_as_required(["model", "out_dir"])
 
 
 def export() -> None:
@@ -306,8 +307,8 @@ COMMANDS: dict[str, Callable[[], None]] = {
     "configs": configs,
 }
 WITHOUT_TENSORFLOW = ("configs", "models")
-# What follows these may be other than flags.
-WITH_ARGUMENTS = ("models", "download")
+# What follows these may be other than flags; of predict it is what --input is.
+WITH_ARGUMENTS = ("models", "download", "predict")
 
 
 def defined_flags() -> list[flags.Flag]:

@@ -85,6 +85,9 @@ def _run(arguments: list[str]) -> int:
         raise InputError(str(error)) from error
     if rest and name not in commands.WITH_ARGUMENTS:
         raise InputError(f"unexpected argument {rest[0]!r}: every setting is a flag, as in --name=value")
+    if name == "predict":
+        flags.FLAGS["input"].value = [*(flags.FLAGS["input"].value or []), *rest]
+        rest = []
     _check_numbers()
     places.check(flags.FLAGS)
     if "max_pixels" in flags.FLAGS:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _OUTPUTS = ("json", "picture", "metrics", "results", "sheet", "out")
 _INPUTS = (
-    *("annotations", "val_annotations", "detections", "input", "images", "val_images"),
+    *("annotations", "val_annotations", "detections", "images", "val_images"),
     *("weights", "pretrained", "detector"),
 )
 _SPLITS = ("split", "train_split", "val_split", "calibration_split")
@@ -43,6 +43,7 @@ def check(values: flags.FlagValues) -> None:
     from hrnet_tf.files import refuse_overwriting  # imports SciPy, which help does without
 
     inputs = {f"--{name}": values[name].value for name in _INPUTS if name in values}
+    inputs |= {f"input {path}": path for path in (values["input"].value if "input" in values else [])}
     if "model" in values and values["model"].value:
         inputs |= _of_model(values["model"].value)
     refuse_overwriting(outputs, inputs | dict(_of_splits(values)))

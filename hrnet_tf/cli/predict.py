@@ -1,5 +1,7 @@
 """`hrnet-tf predict`: people in images, folders and videos."""
 
+from pathlib import Path
+
 from absl import flags
 
 from hrnet_tf import PosePredictor, benchmarks, skeletons
@@ -32,8 +34,10 @@ def main() -> None:
     given = _given_boxes(categories)
     category_id = categories[0] if categories else getattr(given, "category_id", 1)
     bad_images = shared.BadImages()
-    is_video = video.is_video(FLAGS.input)
-    images = {} if is_video else files.find_images(FLAGS.input, bad_images, annotated.ids if annotated else None)
+    is_video = _is_video(FLAGS.input)
+    images: dict[Path, int | None] = {}
+    for path in [] if is_video else FLAGS.input:
+        images |= files.find_images(path, bad_images, annotated.ids if annotated else None, FLAGS.recursive)
     if images and FLAGS.detections:
         given.check_match(dict(zip(files.picture_names(images), images.values(), strict=True)))
     omissions = [*(annotated.omissions if annotated else []), *getattr(given, "omissions", [])]
@@ -46,7 +50,7 @@ def main() -> None:
         with advice:
             done = files.predict_video(
                 predictor,
-                FLAGS.input,
+                FLAGS.input[0],
                 FLAGS.out_dir,
                 boxes_of,
                 FLAGS.score_threshold,
@@ -67,6 +71,16 @@ def main() -> None:
         print(f"nobody in {len(done.empty)} of {done.pictures} {pictures}: {listed(done.empty)}")
     found = "each taken for one person" if boxes_of is boxes.whole_image else f"{done.people} people"
     print(f"{done.pictures} {unit}, {found}; wrote {FLAGS.out_dir}")
+
+
+def _is_video(paths):
+    """Whether what is to be predicted is a video, which is predicted alone."""
+    if not paths:
+        raise InputError("nothing to predict: name an image, a folder of images or a video, as in predict photo.jpg")
+    videos = [path for path in paths if video.is_video(path)]
+    if videos and len(paths) > 1:
+        raise InputError(f"a video is predicted alone. Received: {listed(paths)}")
+    return bool(videos)
 
 
 def _predictor(annotations):

@@ -52,7 +52,10 @@ class Done(NamedTuple):
 
 
 def find_images(
-    path: PathLike, on_bad_image: Callable[[InputError], None], ids: Mapping[str, int] | None = None
+    path: PathLike,
+    on_bad_image: Callable[[InputError], None],
+    ids: Mapping[str, int] | None = None,
+    recursive: bool = False,
 ) -> dict[Path, int | None]:
     """The image `path`, or the images in the folder `path` in order of their names; hidden files are not looked at.
 
@@ -60,6 +63,7 @@ def find_images(
         path: of a file or folder.
         on_bad_image: called with the InputError of each file that is no image, or not among `ids`.
         ids: {file name: id}, or None. Names may have folders: they are looked into.
+        recursive: whether all folders in the folder are.
 
     Returns:
         {path: number that stands for the image in detections}: its id, or without `ids` the number
@@ -71,7 +75,10 @@ def find_images(
     path = Path(path)
     if not path.exists():
         raise InputError(f"{path} does not exist")
-    files = sorted(entry for entry in path.iterdir() if not entry.name.startswith(".")) if path.is_dir() else [path]
+    files = [path]
+    if path.is_dir():
+        entries = path.rglob("*") if recursive else path.iterdir()
+        files = sorted(e for e in entries if not any(part.startswith(".") for part in e.relative_to(path).parts))
     known = _known(path, files, ids)
     numbers = {}
     for file in dict.fromkeys([*files, *known]):
