@@ -1,5 +1,6 @@
 """Keypoints are told by their names: left and right, and which of a network's is which of the data's."""
 
+import csv
 import dataclasses
 import itertools
 import json
@@ -318,8 +319,8 @@ def test_predicted_people_are_in_the_order_of_the_annotations(data, model_path, 
         result = run("predict", model=model_path, **flags)
         assert result.returncode == 0, result.stderr
         assert ("in another order" in result.stdout) == (split == "by_side")
-        lines = (tmp_path / split / "predictions.csv").read_text().splitlines()[1:]
-        found[split] = {(line.split(",")[0], line.split(",")[3]): line for line in lines}
+        with open(tmp_path / split / "predictions.csv", newline="", encoding="utf-8") as file:
+            found[split] = {(row["file"], row["keypoint"]): row for row in csv.DictReader(file)}
     assert found["tiny"] == found["by_side"]  # whatever the order, a name has the same place
 
 
