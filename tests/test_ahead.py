@@ -221,7 +221,7 @@ def test_onnx_runs_on_a_gpu_that_is_there_and_is_checked_on_the_cpu(tmp_path, mo
     there = ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"]
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: there)
     monkeypatch.setattr(
-        onnxruntime, "InferenceSession", lambda path, providers: used.append(providers) or session(path)
+        onnxruntime, "InferenceSession", lambda path, options, providers: used.append(providers) or session(path)
     )
     tf.config.experimental.enable_tensor_float_32_execution(True)
     for wanted in (True, False):

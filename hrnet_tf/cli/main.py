@@ -89,11 +89,11 @@ def _run(arguments: list[str]) -> int:
         flags.FLAGS["input"].value = [*(flags.FLAGS["input"].value or []), *rest]
         rest = []
     _check_numbers()
-    places.check(flags.FLAGS)
     if "max_pixels" in flags.FLAGS:
         limit_pixels(flags.FLAGS["max_pixels"].value)
     if name not in commands.WITHOUT_TENSORFLOW:
         start_tensorflow("tf32" not in flags.FLAGS or flags.FLAGS["tf32"].value)
+    places.check(flags.FLAGS)  # looks for splits as the commands do, for which TensorFlow is imported
     return importlib.import_module(f"hrnet_tf.cli.{name}").main(*rest) or 0
 
 
