@@ -48,7 +48,8 @@ def test_work_dirs_are_not_mixed_up(tmp_path):
         claim(work_dir)
     with pytest.raises(InputError, match=r"holds another run: model a there, b here, precision None there, p here"):
         claim(work_dir, RUN | {"model": "b", "precision": "p"}, resume=True)
-    for older in (RUN, RUN | {"sequence": 1}):  # as a version without numbers of sequences writes it, and another
+    # As a version without numbers of sequences writes it, another, and one that writes less than this.
+    for older in (RUN, RUN | {"sequence": 1}, {"model": "a"}):
         (work_dir / "run.json").write_text(json.dumps(older))
         with pytest.raises(InputError, match=r"crops follow from the seed in another way.*choose another --work_dir"):
             claim(work_dir, resume=True)

@@ -84,7 +84,7 @@ def _check(folder: Path, run: dict[str, Any], resume: bool) -> None:
     found = read_json(folder / _RUN_FILE)
     found = found if isinstance(found, dict) else {}
     differences = {name for name in found.keys() | run.keys() if found.get(name) != run.get(name)}
-    if differences == {"sequence"}:
+    if "sequence" in differences:
         raise InputError(
             f"--work_dir {folder} holds a run of another version of hrnet_tf, whose random crops follow from the "
             "seed in another way, so that it cannot go on as it began. Finish it with the version that it was "
