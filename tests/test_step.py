@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from hrnet_tf import heatmaps
 from hrnet_tf.losses import KeypointMSE
+from hrnet_tf.training.objectives import HeatmapObjective
 from hrnet_tf.training.optimizer import handles, learning_rate, loss_scale, make_optimizer, make_update, state
 from hrnet_tf.training.step import make_train_step
 
@@ -121,7 +122,9 @@ def test_float32_has_no_loss_scale_and_schedules_count_updates():
 def make_step(model, targets=None, accumulate=1, precision="float32", loss=MSE):
     optimizer = make_optimizer(RATE, precision, EPSILON)
     optimizer.build(model.trainable_variables)
-    return make_train_step(tf.distribute.get_strategy(), model, optimizer, loss, False, targets, accumulate)
+    return make_train_step(
+        tf.distribute.get_strategy(), model, optimizer, HeatmapObjective(loss, targets), False, accumulate
+    )
 
 
 @pytest.mark.parametrize("accumulate", [1, 2])
@@ -158,9 +161,9 @@ def test_targets_are_drawn_in_the_step_and_pck_is_the_mean_of_the_parts(accumula
     parts = list(zip(np.split(true, accumulate), np.split(predicted, accumulate), strict=True))
     expected, exchanged = (np.mean([float(heatmaps.pck(*part[::way])[1]) for part in parts]) for way in (1, -1))
     assert 0.2 < expected < 0.9 and exchanged != pytest.approx(expected)
-    loss, pck = step(*map(tf.constant, (images, keypoints, visible)))
-    assert float(loss) == pytest.approx(float(MSE(true, predicted, weight)), rel=1e-5)
-    assert float(pck) == pytest.approx(expected)
+    told = step(*map(tf.constant, (images, keypoints, visible)))
+    assert float(told["loss"]) == pytest.approx(float(MSE(true, predicted, weight)), rel=1e-5)
+    assert float(told["PCK"]) == pytest.approx(expected)
 
 
 def test_gradients_that_float16_cannot_hold_are_scaled():

@@ -12,6 +12,7 @@ sys.path.insert(0, {tests!r})
 import keras, numpy as np, seeded, tensorflow as tf
 from hrnet_tf.losses import KeypointMSE
 from hrnet_tf.training.fused import with_fused_batch_norm
+from hrnet_tf.training.objectives import HeatmapObjective
 from hrnet_tf.training.optimizer import make_optimizer
 from hrnet_tf.training.step import make_average_statistics, make_train_step, over_replicas
 from smooth import smooth_network
@@ -42,7 +43,7 @@ def loss(*arguments):
     traces += 1
     return KeypointMSE()(*arguments)
 
-step = make_train_step(strategy, model, optimizer, loss, use_xla, None, {accumulate}, bool(synchronized))
+step = make_train_step(strategy, model, optimizer, HeatmapObjective(loss), use_xla, {accumulate}, bool(synchronized))
 
 def batches():
     for i in range(4):
@@ -54,10 +55,10 @@ def batches():
 specs = tuple(tf.TensorSpec(a.shape, a.dtype) for a in next(batches()))
 dataset = tf.data.Dataset.from_generator(batches, output_signature=specs)
 results = [step(*batch) for batch in strategy.experimental_distribute_dataset(dataset)]
-for value in results[-1]:
+for value in results[-1].values():
     devices = [tf.DeviceSpec.from_string(v.backing_device) for v in strategy.experimental_local_results(value)]
     assert [device.device_index for device in devices] == list(range(replicas)), devices
-losses = [over_replicas(strategy, loss) for loss, _ in results]
+losses = [over_replicas(strategy, told["loss"]) for told in results]
 assert traces == (replicas if synchronized else 1)
 average = make_average_statistics(strategy, model)
 average()

@@ -14,12 +14,14 @@ import tensorflow as tf
 from hrnet_tf import InputError, build_model
 from hrnet_tf.losses import KeypointMSE
 from hrnet_tf.training.loop import Plan, Trainer
+from hrnet_tf.training.objectives import HeatmapObjective
 from hrnet_tf.training.optimizer import make_optimizer
 from hrnet_tf.training.run_state import Checkpoint
 from hrnet_tf.training.schedules import WarmupStepDecay
 from hrnet_tf.training.step import make_train_step
 
 PLAN = Plan(epochs=4, epoch_steps=3, eval_every=2, batch_size=2)
+OBJECTIVE = HeatmapObjective(KeypointMSE())
 
 
 def small_model(dtype="float32"):
@@ -67,7 +69,7 @@ class Run:
             ap = aps[self.checkpoint.step // 6 - 1]
             return {"AP": ap}, np.zeros((4, 4, 3), np.uint8)
 
-        self.train_step = make_train_step(strategy, self.model, self.optimizer, KeypointMSE(), use_xla=False)
+        self.train_step = make_train_step(strategy, self.model, self.optimizer, OBJECTIVE, use_xla=False)
         self.trainer = Trainer(
             strategy=strategy,
             model=self.model,
@@ -139,12 +141,12 @@ def test_a_step_reports_the_loss_and_follows_the_gradient():
     model = small_model()
     optimizer = make_optimizer(0.01, "float32")
     optimizer.build(model.trainable_variables)
-    step = make_train_step(tf.distribute.get_strategy(), model, optimizer, KeypointMSE(), use_xla=False)
+    step = make_train_step(tf.distribute.get_strategy(), model, optimizer, OBJECTIVE, use_xla=False)
     images, heatmaps, weight = batch_of_step(0)
     before = [v.numpy() for v in model.trainable_variables]
     expected = float(KeypointMSE()(heatmaps, model(images, training=True), weight))
-    loss, pck = step(*map(tf.constant, batch_of_step(0)))
-    assert float(loss) == pytest.approx(expected, rel=1e-5) and 0 <= float(pck) <= 1
+    found = step(*map(tf.constant, batch_of_step(0)))
+    assert float(found["loss"]) == pytest.approx(expected, rel=1e-5) and 0 <= float(found["PCK"]) <= 1
     moved = [np.abs(v.numpy() - b) for v, b in zip(model.trainable_variables, before, strict=True)]
     # Adam's first step is the learning rate in the direction of the gradient's sign, wherever that is not 0
     # (the first convolution's bias has none, as BatchNorm takes the mean out).
@@ -155,7 +157,7 @@ def test_a_step_is_a_handful_of_operations_however_many_variables_there_are():
     model = build_model("hrnet_w18_small_v1", (32, 32), num_keypoints=3, dtype="mixed_float16")
     optimizer = make_optimizer(0.01, "mixed_float16")
     optimizer.build(model.trainable_variables)
-    step = make_train_step(tf.distribute.get_strategy(), model, optimizer, KeypointMSE(), use_xla=False)
+    step = make_train_step(tf.distribute.get_strategy(), model, optimizer, OBJECTIVE, use_xla=False)
     batch = tf.zeros((2, 32, 32, 3), tf.uint8), tf.zeros((2, 8, 8, 3)), tf.zeros((2, 3))
     operations = step.get_concrete_function(*batch).graph.get_operations()
     # Those that hand variables in are none that run.
@@ -173,8 +175,8 @@ def test_parts_of_a_batch_add_up_to_the_whole():
         model = keras.Model(inputs, keras.layers.Conv2D(3, 3, strides=4, padding="same")(inputs))
         optimizer = make_optimizer(0.01, "float32", epsilon=1.0)
         optimizer.build(model.trainable_variables)
-        step = make_train_step(tf.distribute.get_strategy(), model, optimizer, KeypointMSE(), False, None, accumulate)
-        losses = [float(step(*map(tf.constant, (images, heatmaps, weight)))[0]) for _ in range(3)]
+        step = make_train_step(tf.distribute.get_strategy(), model, optimizer, OBJECTIVE, False, accumulate)
+        losses = [float(step(*map(tf.constant, (images, heatmaps, weight)))["loss"]) for _ in range(3)]
         found.append((losses, np.concatenate([v.numpy().ravel() for v in model.variables])))
     for losses, weights in found[1:]:
         np.testing.assert_allclose(losses, found[0][0], rtol=1e-5)
@@ -280,7 +282,7 @@ def test_float16_skips_overflowing_steps():
     model = small_model("mixed_float16")
     optimizer = make_optimizer(0.01, "mixed_float16")
     optimizer.build(model.trainable_variables)
-    step = make_train_step(tf.distribute.get_strategy(), model, optimizer, KeypointMSE(), use_xla=False)
+    step = make_train_step(tf.distribute.get_strategy(), model, optimizer, OBJECTIVE, use_xla=False)
     scale = float(optimizer.dynamic_scale.numpy())
     images, heatmaps, weight = batch_of_step(0)
     before = [v.numpy() for v in model.trainable_variables]

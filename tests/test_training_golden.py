@@ -19,6 +19,7 @@ def first_losses(start, init, num_steps):
 
     from hrnet_tf import build_model, load_state_dict
     from hrnet_tf.losses import KeypointMSE
+    from hrnet_tf.training.objectives import HeatmapObjective
     from hrnet_tf.training.optimizer import make_optimizer
     from hrnet_tf.training.step import make_train_step
 
@@ -34,9 +35,11 @@ def first_losses(start, init, num_steps):
 
     optimizer = make_optimizer(float(golden[f"{start}_lr"]), "float32")
     optimizer.build(model.trainable_variables)
-    step = make_train_step(tf.distribute.get_strategy(), model, optimizer, KeypointMSE(), use_xla=False)
+    step = make_train_step(
+        tf.distribute.get_strategy(), model, optimizer, HeatmapObjective(KeypointMSE()), use_xla=False
+    )
     batch = [tf.constant(images), tf.constant(heatmaps, tf.float32), tf.constant(weight)]
-    return [float(step(*batch)[0]) for _ in range(num_steps)]
+    return [float(step(*batch)["loss"]) for _ in range(num_steps)]
 
 
 @pytest.mark.slow

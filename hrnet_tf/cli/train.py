@@ -23,6 +23,7 @@ from hrnet_tf.pretrained import weights_file
 from hrnet_tf.skeletons import match_in_words
 from hrnet_tf.training.fused import with_fused_batch_norm
 from hrnet_tf.training.loop import Plan, Trainer
+from hrnet_tf.training.objectives import HeatmapObjective
 from hrnet_tf.training.optimizer import make_optimizer
 from hrnet_tf.training.run_state import Checkpoint, claimed, fingerprint
 from hrnet_tf.training.schedules import WarmupStepDecay
@@ -125,13 +126,13 @@ def _make_optimizer(num_people, precision):
 
 
 def _make_step(strategy, model, optimizer, skeleton, codec):
+    loss = KeypointOHKM(FLAGS.ohkm_keypoints) if FLAGS.ohkm_keypoints else KeypointMSE()
     return make_train_step(
         strategy,
         model,
         optimizer,
-        KeypointOHKM(FLAGS.ohkm_keypoints) if FLAGS.ohkm_keypoints else KeypointMSE(),
+        HeatmapObjective(loss, samples.targets(skeleton, codec)),
         _use_xla(),
-        samples.targets(skeleton, codec),
         FLAGS.accumulate,
         FLAGS.sync_batch_norm,
     )

@@ -103,7 +103,7 @@ class Trainer:
         self._progress = Progress(checkpoint.step, plan.last_step, plan.epoch_steps, plan.batch_size)
         dataset = make_dataset(checkpoint.step, plan.last_step)
         self._batches = iter(strategy.experimental_distribute_dataset(dataset))
-        self._since_log: list[tuple[float, float]] = []
+        self._since_log: list[dict[str, float]] = []
         self._saved_at = time.monotonic()
 
     def run(self) -> int:
@@ -144,14 +144,14 @@ class Trainer:
         self._look(pending)
 
     def _take_step(self, batch):
-        """Loss and PCK of a step; the first, in which it is traced and compiled, does not count in the rate."""
+        """The scalars of a step; the first, in which it is traced and compiled, does not count in the rate."""
         with memory_advice(_LESS_MEMORY):
             if self._is_built:
                 return self._train_step(*batch)
             progress.note("building the training step; compiling it takes minutes for large networks")
             start = time.monotonic()
             result = self._train_step(*batch)
-            over_replicas(self._strategy, result[0])
+            over_replicas(self._strategy, result["loss"])
             self._is_built = True
             self._progress.leave_out(time.monotonic() - start, steps=1)
             return result
@@ -163,30 +163,29 @@ class Trainer:
             raise input_error(error) or error from error
 
     def _look(self, pending):
-        """Reads the (loss, PCK) of the latest steps off the device; reports them and stops at a bad one."""
+        """Reads the scalars of the latest steps off the device; reports them and stops at a bad loss."""
         first_step = self._checkpoint.step - len(pending)
-        for offset, (loss, pck) in enumerate(pending):
+        for step, scalars in enumerate(pending, first_step + 1):
             with memory_advice(_LESS_MEMORY):
-                step, loss = first_step + offset + 1, over_replicas(self._strategy, loss)
-            if not math.isfinite(loss):
+                values = {name: over_replicas(self._strategy, value) for name, value in scalars.items()}
+            if not math.isfinite(values["loss"]):
+                epoch = (step - 1) // self._plan.epoch_steps + 1
                 raise InputError(
-                    f"loss is {loss} at step {step} (epoch {(step - 1) // self._plan.epoch_steps + 1}). Lower "
-                    "--learning_rate, or use --precision=float32; the last checkpoint is from before this step"
+                    f"loss is {values['loss']} at step {step} (epoch {epoch}). Lower --learning_rate, or use --precision=float32; the last checkpoint is from before this step"
                 )
-            self._since_log.append((loss, over_replicas(self._strategy, pck)))
+            self._since_log.append(values)
             if step % _LOG_STEPS == 0 or step == self._plan.next_evaluation(step - 1):
                 self._log_training(step)
         if self._since_log:
-            self._progress.update(self._checkpoint.step, *self._means())
+            self._progress.update(self._checkpoint.step, self._means())
 
     def _means(self):
-        losses, pcks = zip(*self._since_log, strict=True)
-        return sum(losses) / len(losses), sum(pcks) / len(pcks)
+        return {name: sum(of[name] for of in self._since_log) / len(self._since_log) for name in self._since_log[0]}
 
     def _log_training(self, step):
-        loss, pck = self._means()
-        self._progress.update(step, loss, pck)
-        self._log.scalars(step, {"loss": loss, "PCK": pck, "learning_rate": float(self._optimizer.learning_rate)})
+        means = self._means()
+        self._progress.update(step, means)
+        self._log.scalars(step, {**means, "learning_rate": float(self._optimizer.learning_rate)})
         self._since_log = []
 
     def _save(self):

@@ -11,17 +11,17 @@ from hrnet_tf.files import PathLike, replacing
 
 
 class Progress:
-    """A bar with loss, PCK, samples a second and the time left."""
+    """A bar with a step's scalars, samples a second and the time left."""
 
     def __init__(self, first_step: int, last_step: int, epoch_steps: int, batch_size: int):
         self._num_epochs, self._epoch_steps, self._batch_size = -(-last_step // epoch_steps), epoch_steps, batch_size
         self._bar = progress.bar("training", last_step * batch_size, "samples", first_step * batch_size)
 
-    def update(self, step: int, loss: float, pck: float) -> None:
-        """Shows the state after `step` steps; loss and PCK are means over the latest ones."""
+    def update(self, step: int, means: dict[str, float]) -> None:
+        """Shows the state after `step` steps: the means {name: number} over the latest ones."""
         epoch = (step - 1) // self._epoch_steps + 1
         self._bar.set_description_str(f"epoch {epoch} of {self._num_epochs}", refresh=False)
-        self._bar.set_postfix(loss=f"{loss:.3g}", PCK=f"{pck:.3f}", refresh=False)
+        self._bar.set_postfix({name: f"{value:.3g}" for name, value in means.items()}, refresh=False)
         self._bar.update(step * self._batch_size - self._bar.n)
 
     def message(self, text: str) -> None:

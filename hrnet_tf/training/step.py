@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from hrnet_tf import heatmaps
+from hrnet_tf.training.objectives import Objective
 from hrnet_tf.training.optimizer import handles, learning_rate, loss_scale, make_update, read, scales_loss, state
 
 _SCALAR, _FLAG = tf.TensorSpec((), tf.float32), tf.TensorSpec((), tf.bool)
@@ -21,75 +21,74 @@ def make_train_step(
     strategy: tf.distribute.Strategy,
     model: keras.Model,
     optimizer: keras.optimizers.Optimizer,
-    loss: Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor],
+    objective: Objective,
     use_xla: bool,
-    targets: Callable[..., tuple[tf.Tensor, tf.Tensor]] | None = None,
     accumulate: int = 1,
     synchronized: bool = False,
-) -> Callable[..., tuple[Any, Any]]:
+) -> Callable[..., dict[str, Any]]:
     """Builds the function that trains on one global batch.
 
     Args:
         strategy: the tf.distribute.Strategy that `model` was built under.
-        model: images -> heatmaps.
+        model: images -> what `objective` takes.
         optimizer: of `make_optimizer`, built under `strategy` too.
-        loss: (heatmaps_true, heatmaps_pred, target_weight) -> scalar, a mean over the batch.
+        objective: what is minimised.
         use_xla: compile each replica's forward and backward pass, and its update.
-        targets: labels of the batch -> heatmaps_true, target_weight, on the device. None: they are the labels.
         accumulate: parts of equal length that every replica's share of a batch is gone through in, one after
             the other, before the update; memory is that of one.
         synchronized: the network's BatchNorm is synchronized over replicas; cannot be compiled.
 
     Returns:
-        A tf.function (images, *labels), possibly per replica, -> loss and PCK, each a scalar on every
-        replica's device; `over_replicas` of them are the mean loss over the global batch and the mean
-        of the replicas' PCK.
+        A tf.function (images, *labels), possibly per replica, -> "loss" and the objective's `metrics`, each a
+        scalar on every replica's device; `over_replicas` of them are the mean loss over the global batch and the
+        means of the replicas' metrics.
     """
     num_replicas = strategy.num_replicas_in_sync
     shares = num_replicas * accumulate
     trained, kept = model.trainable_variables, model.non_trainable_variables
+    scalars = ("loss", *objective.metrics)
+    sums = [_SCALAR] * (len(scalars) + 1) + [tf.TensorSpec(v.shape) for v in trained]
 
     def gradients(trained_handles, kept_handles, before, loss_scale, images, *labels):
-        """Sums of this and the parts before: loss, PCK, whether gradients overflow, and the gradients."""
+        """Sums of this and the parts before: the scalars, whether gradients overflow, and the gradients."""
         weights, statistics = (
             [read(*pair) for pair in zip(*of, strict=True)] for of in ((trained_handles, trained), (kept_handles, kept))
         )
-        heatmaps_true, target_weight = targets(*labels) if targets else labels
         with tf.GradientTape() as tape:
             tape.watch(weights)
-            predictions, statistics = model.stateless_call(weights, statistics, images, training=True)
+            outputs, statistics = model.stateless_call(weights, statistics, images, training=True)
             # All replicas and parts have equal shares of the batch, and are summed.
-            value = loss(heatmaps_true, predictions, target_weight) / shares
-            scaled = value * loss_scale
+            values = [value / shares for value in objective(outputs, *labels)]
+            scaled = values[0] * loss_scale
         grads = tape.gradient(scaled, weights)
         for handle, new in zip(kept_handles, statistics, strict=True):
             tf.raw_ops.AssignVariableOp(resource=handle, value=new)
-        _, pck = heatmaps.pck(heatmaps_true, predictions)
-        sums = [value, pck / shares, _overflow(grads) if scales_loss(optimizer) else tf.constant(0.0), *grads]
-        return [old + new for old, new in zip(before, sums, strict=True)] if before else sums
+        found = [*values, _overflow(grads) if scales_loss(optimizer) else tf.constant(0.0), *grads]
+        return [old + new for old, new in zip(before, found, strict=True)] if before else found
 
     def replica_step(run, update, images, *labels):
-        before = [tf.zeros(()) for _ in range(3)] + [tf.zeros(v.shape) for v in trained] if accumulate > 1 else []
+        before = [tf.zeros(spec.shape) for spec in sums] if accumulate > 1 else []
         parts = zip(*(tf.split(array, accumulate) for array in (images, *labels)), strict=True)
         for part in parts:
             before = run(handles(trained), handles(kept), before, loss_scale(optimizer), *part)
-        value, pck, *summed = before
+        values, summed = before[: len(scalars)], before[len(scalars) :]
         if num_replicas > 1:
             summed = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, summed)
         overflow, *grads = summed
         update(handles(trained), *map(handles, state(optimizer)), grads, learning_rate(optimizer), overflow == 0)
-        return value, pck
+        return dict(zip(scalars, values, strict=True))
 
     @tf.function(autograph=False)
     def train_step(*batch):
         run, update = gradients, make_update(optimizer)
         if not synchronized:  # that is an all-reduce, and must know on which replica it is
-            sums = [_SCALAR] * 3 + [tf.TensorSpec(v.shape) for v in trained]
             before = sums if accumulate > 1 else []
             parts = [_part(strategy, array, accumulate) for array in batch]
             run = _traced(run, use_xla, _handles(trained), _handles(kept), before, _SCALAR, *parts)
             of_optimizer = map(_handles, state(optimizer))
-            update = _traced(update, use_xla, _handles(trained), *of_optimizer, sums[3:], _SCALAR, _FLAG)
+            update = _traced(
+                update, use_xla, _handles(trained), *of_optimizer, sums[len(scalars) + 1 :], _SCALAR, _FLAG
+            )
         # Not reduced: that would copy them to the host, and the host would wait for every step.
         return strategy.run(replica_step, args=(run, update, *batch))
 

@@ -22,6 +22,7 @@ from hrnet_tf.prediction.network import for_inference, load_network, network_of
 from hrnet_tf.prediction.runners import Runner
 from hrnet_tf.skeletons import COCO
 from hrnet_tf.training.fused import with_fused_batch_norm
+from hrnet_tf.training.objectives import HeatmapObjective
 from hrnet_tf.training.optimizer import make_optimizer
 from hrnet_tf.training.step import make_train_step, over_replicas
 
@@ -163,6 +164,7 @@ def train(settings, reference):
     cases = reference.train(settings, images.numpy(), targets(keypoints, visible)[0].numpy()) if reference else []
     parts = images, keypoints, visible
     batch = [strategy.experimental_distribute_values_from_function(lambda _, part=part: part) for part in parts]
+    objective = HeatmapObjective(KeypointMSE(), targets)
     steps, items = {}, settings.replicas * batch_size
     replicas = f" on {settings.replicas} replicas" if settings.replicas > 1 else ""
     for precision, policy in _TRAIN_PRECISIONS.items():
@@ -170,12 +172,12 @@ def train(settings, reference):
             plain = build_model(settings.model, settings.input_size, dtype=policy)
             model, optimizer = with_fused_batch_norm(plain), make_optimizer(1e-3, policy)
             optimizer.build(model.trainable_variables)
-        step = make_train_step(strategy, model, optimizer, KeypointMSE(), devices.use_xla(), targets)
+        step = make_train_step(strategy, model, optimizer, objective, devices.use_xla())
         steps[policy] = step
         cases.append(
             Case(
                 f"training step {policy}, batch {batch_size}{replicas}",
-                lambda step=step: over_replicas(strategy, step(*batch)[0]),
+                lambda step=step: over_replicas(strategy, step(*batch)["loss"]),
                 items,
                 3 * items * count_flops(plain),  # forward, and backward to inputs and to weights
                 precision,
