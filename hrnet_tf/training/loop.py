@@ -171,7 +171,8 @@ class Trainer:
             if not math.isfinite(values["loss"]):
                 epoch = (step - 1) // self._plan.epoch_steps + 1
                 raise InputError(
-                    f"loss is {values['loss']} at step {step} (epoch {epoch}). Lower --learning_rate, or use --precision=float32; the last checkpoint is from before this step"
+                    f"loss is {values['loss']} at step {step} (epoch {epoch}). Lower --learning_rate, or use "
+                    "--precision=float32; the last checkpoint is from before this step"
                 )
             self._since_log.append(values)
             if step % _LOG_STEPS == 0 or step == self._plan.next_evaluation(step - 1):
