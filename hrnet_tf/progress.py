@@ -1,7 +1,13 @@
-"""How far a wait has come, on stderr: a bar on a terminal, a plain line now and then where that is a file."""
+"""How far a wait has come, on stderr: a bar on a terminal, a plain line now and then where that is a file.
 
+Or wherever `told_to` says.
+"""
+
+import contextlib
+import contextvars
+import io
 import sys
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Sized
 from typing import Any, TypeVar
 
 from tqdm import tqdm
@@ -13,6 +19,34 @@ _LINE_WITHOUT_TOTAL = "{desc}: {n_fmt}{unit}, {rate_noinv_fmt}, {elapsed} gone{p
 tqdm.monitor_interval = 0  # no thread that wakes up slow bars
 
 T = TypeVar("T")
+# What is being done, how many are done, of how many (None where that is unknown).
+Listener = Callable[[str, float, float | None], object]
+_listener: contextvars.ContextVar[Listener | None] = contextvars.ContextVar("listener", default=None)
+
+
+@contextlib.contextmanager
+def told_to(listener: Listener) -> Iterator[None]:
+    """Within it, bars that this thread makes are not shown: `listener` is called when they go on; what it raises ends
+    the wait.
+    """
+    token = _listener.set(listener)
+    try:
+        yield
+    finally:
+        _listener.reset(token)
+
+
+class _Told(tqdm):
+    """A bar that a listener is told of."""
+
+    def __init__(self, listener: Listener, **options: Any):
+        super().__init__(file=io.StringIO(), **options)
+        self._tell = listener
+
+    def update(self, n: float | None = 1) -> bool | None:
+        shown = super().update(n)
+        self._tell(self.desc, self.n, self.total)
+        return shown
 
 
 class _Lines(tqdm):
@@ -45,6 +79,8 @@ def bar(description: str, total: int | None, unit: str, initial: int = 0) -> tqd
         initial: how many were done before, which do not count in the rate.
     """
     options: dict[str, Any] = {"desc": description, "total": total, "unit": f" {unit}", "initial": initial}
+    if listener := _listener.get():
+        return _Told(listener, **options)
     if sys.stderr.isatty():
         return tqdm(**options, delay=_DELAY, leave=False, dynamic_ncols=True, file=sys.stderr)
     bar_format = _LINE if total else _LINE_WITHOUT_TOTAL

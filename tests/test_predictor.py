@@ -18,7 +18,8 @@ from hrnet_tf.export.saved_model import export_saved_model
 from hrnet_tf.inputs import load_image
 from hrnet_tf.model_card import ModelCard, write_card
 from hrnet_tf.prediction.keypoints import make_predict_function, predict_people
-from hrnet_tf.prediction.network import for_inference, network_of
+from hrnet_tf.prediction.network import Network, for_inference, network_of
+from hrnet_tf.prediction.runners import Runner
 from hrnet_tf.skeletons import COCO, Skeleton
 
 SIZE = (64, 48)
@@ -87,6 +88,39 @@ def test_flip_test_exchanges_the_pairs(dim, bright):
     np.testing.assert_allclose(both[bright, :2], points[bright], atol=0.8 * pixel)
     np.testing.assert_allclose(both[1:, 2], one_sided[bright, 2] / 2, atol=0.1)
     np.testing.assert_allclose(both[0, 2], one_sided[0, 2], atol=0.15)
+
+
+@pytest.mark.parametrize("codec", ["msra", "udp"])
+@pytest.mark.parametrize("kind", ["keras", "runner"])
+def test_heatmaps_lie_where_the_keypoints_are_in_the_image(kind, codec):
+    points = np.array([[100.0, 60], [130, 90], [115, 100]])
+    image, boxes = dotted_image(points, sigma=8), [[80, 40, 60, 80], [200, 100, 30, 40], [10, 20, 60, 80]]
+    network = model = color_network()
+    if kind == "runner":
+        network = Network(Runner(lambda crops: model(crops, training=False).numpy(), SIZE, (16, 12), 3), SIZE, 3)
+    swapped = Skeleton(("l_green", "red", "r_blue"), ((0, 2),), ((1, 0), (1, 2)), (0.1,) * 3, (0, 1, 2))
+    card = ModelCard("colors", SIZE, COLORS, codec)
+    predictor = PosePredictor(network, flip_test=False, skeleton=swapped, card=card, batch_size=2)
+    keypoints = predictor(image, boxes)
+    for k, name in enumerate(swapped.names):
+        found = predictor.heatmap(image, name, boxes)
+        assert (found.shape, found.dtype) == ((200, 300), np.float32)
+        row, column = np.unravel_index(found.argmax(), found.shape)
+        x, y, score = keypoints[keypoints[:, k, 2].argmax(), k]
+        np.testing.assert_allclose([column, row], [x, y], atol=4)  # pixels of a heatmap are 6.3 of the image
+        np.testing.assert_allclose(found.max(), score, atol=0.1)
+        np.testing.assert_allclose([column, row], points[COLORS.names.index(name)], atol=8)
+        assert score > 0.8 and not found[:, 250:].any()  # beyond all crops
+
+
+def test_heatmaps_are_those_of_the_flip_test():
+    points = np.array([[100.0, 60], [140, 70], [95, 120]])
+    image, box = dotted_image(points, sigma=12), [[70, 30, 90, 120]]
+    found = PosePredictor(color_network(), skeleton=COLORS).heatmap(image, "l_green", box)
+    for x, y in points[1:].astype(int):  # its own dot, and that of its partner from the mirror image
+        assert abs(found[y, x] - 0.5) < 0.1
+    with pytest.raises(InputError, match=r"no keypoint is called 'nose'. There are: red, l_green, r_blue"):
+        PosePredictor(color_network(), skeleton=COLORS).heatmap(image, "nose", box)
 
 
 @pytest.mark.parametrize("codec", ["msra", "dark", "udp"])

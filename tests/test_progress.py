@@ -2,6 +2,8 @@
 
 import re
 
+import pytest
+
 from hrnet_tf import progress
 
 
@@ -33,3 +35,18 @@ def test_total_may_be_unknown(capsys, monkeypatch):
     monkeypatch.setattr(progress, "_BETWEEN_LINES", 0)
     assert len(list(progress.track(iter("abc"), "reading", "frames"))) == 3
     assert capsys.readouterr().err.splitlines()[-1].startswith("reading: 3 frames, ")
+
+
+def test_a_listener_is_told_instead_and_may_end_the_wait(capsys):
+    told = []
+    with progress.told_to(lambda *what: told.append(what)):
+        assert list(progress.track("ab", "reading", "letters")) == ["a", "b"]
+    assert told == [("reading", 1, 2), ("reading", 2, 2)]
+    assert list(progress.track("ab", "reading", "letters")) == ["a", "b"] and len(told) == 2
+
+    def stop(*what):
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError), progress.told_to(stop):
+        list(progress.track("ab", "reading", "letters"))
+    assert capsys.readouterr().err == ""

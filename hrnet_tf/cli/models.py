@@ -1,7 +1,7 @@
 """`hrnet-tf models`: the published networks."""
 
 from hrnet_tf.errors import InputError
-from hrnet_tf.pretrained.local import place
+from hrnet_tf.pretrained.local import is_there
 from hrnet_tf.pretrained.table import find, names
 
 _COLUMNS = ("name", "size", "keypoints", "published", "licence", "downloaded")
@@ -20,11 +20,11 @@ def main(pattern: str = "*", *others: str) -> None:
         published = entry.metrics.partition(" | ")[0].partition(", ")
         boxes, _, figures = published[2].partition(": ")
         short = f"{figures.partition(', ')[0]} ({published[0]}, {boxes})" if figures else ""
-        path = place(entry)
-        is_there = path.is_file() or path.with_suffix(".keras").is_file()
         kind = "classifier" if entry.is_classifier else "detector" if entry.is_detector else ""
         keypoints = f"none ({kind})" if kind else entry.keypoint_set
-        rows.append((entry.name, f"{height}x{width}", keypoints, short, entry.licence, "yes" if is_there else "no"))
+        rows.append(
+            (entry.name, f"{height}x{width}", keypoints, short, entry.licence, "yes" if is_there(entry) else "no")
+        )
     widths = [max(len(row[column]) for row in rows) for column in range(len(_COLUMNS))]
     for row in rows:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

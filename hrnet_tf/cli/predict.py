@@ -12,12 +12,8 @@ from hrnet_tf.errors import InputError, listed
 from hrnet_tf.model_card import read_card
 from hrnet_tf.prediction import boxes, files, video
 from hrnet_tf.prediction.network import load_network
-from hrnet_tf.pretrained.table import find, names
-from hrnet_tf.skeletons.sets import facts
 
 FLAGS = flags.FLAGS
-# What people are found with unless the flags say: it takes about as long as a person of HRNet-W32 with the flip test.
-_DEFAULT_DETECTOR = "yolox_s"
 _SOURCES = ("boxes", "detections", "detector", "whole_image")
 
 
@@ -110,7 +106,7 @@ def _given_boxes(category_ids):
 
 def _detector(skeleton):
     """What finds people: --detector, else the default one, else the whole picture is one's, where people are none."""
-    if not FLAGS.detector and not _is_of_people(skeleton):
+    if not FLAGS.detector and not boxes.is_of_people(FLAGS.model, skeleton):
         print(
             "assumed: one in each picture, who fills it, as the keypoints are none of people that a detector finds: "
             "--boxes, --detections or --detector say where to look"
@@ -119,7 +115,7 @@ def _detector(skeleton):
     try:
         thresholds = {} if FLAGS.box_threshold is None else {"score_threshold": FLAGS.box_threshold}
         detector = PersonDetector(
-            FLAGS.detector or _DEFAULT_DETECTOR, **thresholds, allow_unverified=FLAGS.allow_unverified
+            FLAGS.detector or boxes.DEFAULT_DETECTOR, **thresholds, allow_unverified=FLAGS.allow_unverified
         )
     except InputError as error:
         if FLAGS.detector:
@@ -127,13 +123,3 @@ def _detector(skeleton):
         raise InputError(f"{error}; or give --detector=FILE, --boxes, --detections or --whole_image") from error
     print(f"people are what {detector.name} finds with a score of at least {detector.score_threshold:g}")
     return boxes.Detected(detector)
-
-
-def _is_of_people(skeleton):
-    """Whether a detector of people finds who has these keypoints.
-
-    Of a network by name those of its set: macaques' keypoints are called as people's.
-    """
-    if FLAGS.model in names():
-        return facts(find(FLAGS.model).keypoint_set).get("of_people", False)
-    return skeleton.is_of_people

@@ -19,7 +19,12 @@ from hrnet_tf.detection.calls import Detector, find_people
 from hrnet_tf.errors import InputError, listed
 from hrnet_tf.files import PathLike, read_json
 from hrnet_tf.inputs import checked_boxes
+from hrnet_tf.pretrained.table import find, names
 from hrnet_tf.skeletons import Skeleton
+from hrnet_tf.skeletons.sets import facts
+
+# What people are found with unless it is said: it takes about as long as a person of HRNet-W32 with the flip test.
+DEFAULT_DETECTOR = "yolox_s"
 
 # File name, number and pixels of a picture -> boxes and scores.
 BoxSource = Callable[[str | None, int | None, np.ndarray], tuple[np.ndarray | None, np.ndarray]]
@@ -38,6 +43,18 @@ class Detected:
 def whole_image(name: str | None, number: int | None, image: np.ndarray) -> tuple[None, np.ndarray]:
     """Boxes and scores for a picture that is one box: what `Detections` gives for another."""
     return None, np.ones(1, np.float32)
+
+
+def is_of_people(model: str, skeleton: Skeleton) -> bool:
+    """Whether a detector of people finds who has the keypoints of a network.
+
+    Args:
+        model: what it is called: of a published name its set counts, as macaques' keypoints are called as people's.
+        skeleton: its keypoints.
+    """
+    if model in names():
+        return facts(find(model).keypoint_set).get("of_people", False)
+    return skeleton.is_of_people
 
 
 class GivenBoxes:

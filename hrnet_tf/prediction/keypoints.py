@@ -46,25 +46,18 @@ def make_predict_function(
     Raises:
         ValueError: an unknown `codec`.
     """
-    flip_shift = heatmaps.get_codec(codec).flip_shift
     refine = refine or heatmaps.get_codec(codec).refine
 
-    def with_mirrored(images):
-        return images if flip_pairs is None else tf.concat([images, tf.reverse(images, axis=[2])], axis=0)
-
     def locate(maps):
-        if flip_pairs is not None:
-            maps, mirrored = tf.split(maps, 2)
-            maps = 0.5 * (maps + heatmaps.flip_back(mirrored, flip_pairs, flip_shift))
-        return heatmaps.decode(maps, refine)
+        return heatmaps.decode(_averaged(maps, flip_pairs, codec), refine)
 
     if isinstance(model, Runner):
         compiled = tf.function(locate, reduce_retracing=True, jit_compile=use_xla)
-        return lambda images: compiled(model(with_mirrored(_gathered(strategy, images)).numpy()))
+        return lambda images: compiled(model(_with_mirrored(_gathered(strategy, images), flip_pairs).numpy()))
 
     @tf.function(jit_compile=use_xla)
     def compiled_replica(images):
-        return locate(model(with_mirrored(images), training=False))
+        return locate(model(_with_mirrored(images, flip_pairs), training=False))
 
     @tf.function
     def predict(images):
@@ -72,6 +65,37 @@ def make_predict_function(
         return strategy.run(lambda images: compiled_replica(images), args=(images,))
 
     return predict
+
+
+def make_heatmap_function(
+    model: Callable | Runner, flip_pairs: Sequence[tuple[int, int]] | None = None, codec: str = "msra"
+) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Builds the function from crops [B,H,W,3] to the heatmaps [B,h,w,K] that keypoints are decoded from.
+
+    Args:
+        model, flip_pairs, codec: as of `make_predict_function`.
+    """
+    if isinstance(model, Runner):
+        return lambda images: _averaged(model(_with_mirrored(images, flip_pairs).numpy()), flip_pairs, codec)
+
+    @tf.function(reduce_retracing=True)
+    def averaged(images):
+        return _averaged(model(_with_mirrored(images, flip_pairs), training=False), flip_pairs, codec)
+
+    return averaged
+
+
+def _with_mirrored(images, flip_pairs):
+    """The images, with the flip test those of them mirrored behind them."""
+    return images if flip_pairs is None else tf.concat([images, tf.reverse(images, axis=[2])], axis=0)
+
+
+def _averaged(maps, flip_pairs, codec):
+    """The heatmaps, with the flip test the mean with those of the mirrored images, which are behind them."""
+    if flip_pairs is None:
+        return maps
+    maps, mirrored = tf.split(maps, 2)
+    return 0.5 * (maps + heatmaps.flip_back(mirrored, flip_pairs, heatmaps.get_codec(codec).flip_shift))
 
 
 def _gathered(strategy, images):
@@ -132,16 +156,17 @@ def to_image(
     points: np.ndarray, records: PersonRecords, input_size: tuple[int, int], codec: str = "msra"
 ) -> np.ndarray:
     """Points [N,K,2] of everybody's heatmaps, of crops of (H, W) cut as `codec` does, in image pixels."""
+    return geometry.transform_points(points, heatmap_matrices(records, input_size, codec))
+
+
+def heatmap_matrices(records: PersonRecords, input_size: tuple[int, int], codec: str = "msra") -> np.ndarray:
+    """[N,2,3] matrices from pixels of everybody's heatmaps, of crops of (H, W) cut as `codec` does, to image pixels."""
     height, width = input_size
     heatmap_size = height // heatmaps.HEATMAP_STRIDE, width // heatmaps.HEATMAP_STRIDE
-    matrices = geometry.affine_matrix(
-        *records.crops(input_size),
-        0,
-        heatmap_size,
-        inverse=True,
-        align_corners=heatmaps.get_codec(codec).align_corners,
+    align_corners = heatmaps.get_codec(codec).align_corners
+    return geometry.affine_matrix(
+        *records.crops(input_size), 0, heatmap_size, inverse=True, align_corners=align_corners
     )
-    return geometry.transform_points(points, matrices)
 
 
 def prediction_sheet(

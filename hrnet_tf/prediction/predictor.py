@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
+import cv2
 import keras
 import numpy as np
 import tensorflow as tf
@@ -22,13 +23,13 @@ from hrnet_tf.data.records import PersonRecords
 from hrnet_tf.detection.calls import Detector, find_people
 from hrnet_tf.detection.detector import PersonDetector
 from hrnet_tf.devices import has_gpu, use_xla, without_tensor_float_32
-from hrnet_tf.errors import InputError
+from hrnet_tf.errors import InputError, listed, shown
 from hrnet_tf.files import PathLike
 from hrnet_tf.heatmaps import REFINEMENTS
 from hrnet_tf.inputs import checked_boxes, load_image
 from hrnet_tf.model_card import ModelCard, read_card
 from hrnet_tf.models.sums import may_fuse_sums
-from hrnet_tf.prediction.keypoints import make_predict_function, to_image
+from hrnet_tf.prediction.keypoints import heatmap_matrices, make_heatmap_function, make_predict_function, to_image
 from hrnet_tf.prediction.network import Network, for_inference, load_network, network_of
 from hrnet_tf.prediction.people import People, scored_people
 from hrnet_tf.prediction.runners import Runner
@@ -129,10 +130,13 @@ class PosePredictor:
         self.batch_size = batch_size
         self.detector = detector if callable(detector) or detector is None else PersonDetector(detector)
         jit_compile = use_xla() if jit_compile is None else jit_compile
+        heatmaps = for_inference(network, precision).heatmaps
+        flip_pairs = model_skeleton.flip_pairs if flip_test else None
+        self._heatmaps = make_heatmap_function(heatmaps, flip_pairs, self.codec)
         predict = make_predict_function(
             tf.distribute.get_strategy(),
-            for_inference(network, precision).heatmaps,
-            model_skeleton.flip_pairs if flip_test else None,
+            heatmaps,
+            flip_pairs,
             use_xla=jit_compile,
             codec=self.codec,
             refine=self.refine,
@@ -184,6 +188,36 @@ class PosePredictor:
             boxes = checked_boxes(boxes_xywh, image)
             scores = np.ones(len(boxes), np.float32)
         return scored_people(self(image, boxes), boxes, scores, self.skeleton)
+
+    def heatmap(self, image: ArrayLike | PathLike, keypoint: str, boxes_xywh: ArrayLike | None = None) -> np.ndarray:
+        """The heatmaps of one keypoint of the people of an image, over one another in the image.
+
+        Args:
+            image: as `__call__` takes it.
+            keypoint: its name in `skeleton`.
+            boxes_xywh: as `__call__` takes them; None is the whole image as one box.
+
+        Returns:
+            [H,W] float32 in pixels of the image: the highest where several lie over one another, 0 beyond all crops.
+
+        Raises:
+            InputError: the image or a box cannot be used, or the skeleton has no such keypoint.
+        """
+        if keypoint not in self.skeleton.names:
+            raise InputError(f"no keypoint is called {shown(keypoint)}. There are: {listed(self.skeleton.names)}")
+        k = self._order[self.skeleton.names.index(keypoint)]
+        image = load_image(image)
+        height, width = image.shape[:2]
+        people, crops = self._cut((image, boxes_xywh))
+        matrices = heatmap_matrices(people, self.input_size, self.codec)
+        found = np.zeros((height, width), np.float32)
+        for start in range(0, len(crops), self.batch_size):
+            batch = tf.constant(np.stack(crops[start : start + self.batch_size]))
+            with self._one_at_a_time, self._float32():
+                maps = self._heatmaps(batch)[..., k].numpy()
+            for one, matrix in zip(maps, matrices[start:], strict=False):
+                np.maximum(found, cv2.warpAffine(one, matrix.astype(np.float64), (width, height)), out=found)
+        return found
 
     def predict_batch(
         self,

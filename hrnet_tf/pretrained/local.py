@@ -136,6 +136,12 @@ def place(entry: Entry) -> Path:
     return cache.folder() / f"{entry.name}-{entry.sha256[:8] or 'unverified'}{suffix}"
 
 
+def is_there(entry: Entry) -> bool:
+    """Whether the file of a row is on this machine."""
+    path = place(entry)
+    return path.is_file() or path.with_suffix(".keras").is_file()
+
+
 def _named(text: PathLike) -> Entry | None:
     """The row of a name; None where it is a path or an address."""
     if not isinstance(text, str) or os.path.exists(text):
