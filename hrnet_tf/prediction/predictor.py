@@ -214,7 +214,7 @@ class PosePredictor:
         for start in range(0, len(crops), self.batch_size):
             batch = tf.constant(np.stack(crops[start : start + self.batch_size]))
             with self._one_at_a_time, self._float32():
-                maps = self._heatmaps(batch)[..., k].numpy()
+                maps = np.asarray(self._heatmaps(batch)[..., k])
             for one, matrix in zip(maps, matrices[start:], strict=False):
                 np.maximum(found, cv2.warpAffine(one, matrix.astype(np.float64), (width, height)), out=found)
         return found
