@@ -71,8 +71,12 @@ def check_readable(path: PathLike, what: str = "") -> None:
         raise InputError(f"cannot read {f'{what} ' if what else ''}{path}: it is {kind}. Give a file")
 
 
-def read_json(path: PathLike) -> Any:
-    """Parses a JSON file, leaving out "segmentation", which is most of a COCO file and never used.
+def read_json(path: PathLike, with_segments: bool = False) -> Any:
+    """Parses a JSON file.
+
+    Args:
+        path: of the file.
+        with_segments: keep "segmentation", which is most of a COCO file and seldom used.
 
     Raises:
         InputError: the file cannot be read or is not JSON.
@@ -87,7 +91,7 @@ def read_json(path: PathLike) -> Any:
         raise InputError(f"{path} is not valid JSON: {kind}")
     try:
         with open(path, encoding="utf-8-sig") as file:  # editors on Windows put a mark in front
-            return json.load(file, object_hook=without_segmentation)
+            return json.load(file, object_hook=None if with_segments else without_segmentation)
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from error
     except (ValueError, RecursionError) as error:  # JSON and Unicode errors are ValueErrors

@@ -14,6 +14,7 @@ from hrnet_tf.data import coco, pipeline
 from hrnet_tf.data.augment import Augmentation
 from hrnet_tf.data.crops import TrainingCrops
 from hrnet_tf.data.records import PersonRecords, read_image
+from hrnet_tf.data.sequence import CropSequence
 from hrnet_tf.data.targets import keypoint_weights_by_name
 from hrnet_tf.errors import InputError
 from hrnet_tf.model_card import ModelCard
@@ -270,7 +271,8 @@ def first_batch(records, **options):
 
 @pytest.mark.parametrize("codec", SUBPIXEL)
 def test_training_crops_and_targets_are_the_codecs(records, codec):
-    images, keypoints, visible = TrainingCrops(records, SIZE, 8, Augmentation(), 3, 0, 1, codec=codec)(0)
+    sequence = CropSequence(records, SIZE, 8, Augmentation(), 3, codec)
+    images, keypoints, visible = TrainingCrops(sequence, 0, 1)(0)
     batch = first_batch(records, codec=codec)
     np.testing.assert_array_equal(batch[0], images)
     expected = heatmaps.encode(keypoints, visible, SIZE, 2.0, codec)

@@ -40,7 +40,8 @@ def reads(monkeypatch):
 
 
 def cutter(records, first_step=0, last_step=3 * STEPS):
-    return crops.TrainingCrops(records, SIZE, BATCH, Augmentation(), 0, first_step, last_step)
+    drawn = sequence.CropSequence(records, SIZE, BATCH, Augmentation(), 0)
+    return crops.TrainingCrops(drawn, first_step, last_step)
 
 
 def same(batch, other):
@@ -64,7 +65,7 @@ def test_samples_are_those_of_an_image_read_for_one_person(records):
         images, keypoints, visible = cut(step)
         for slot in range(BATCH):
             sample = step * BATCH + slot
-            picture = read_image(records.path(cut.sequence.person(sample)))
+            picture = read_image(records.path(cut.sequence.subject(sample)))
             ((image, points, seen),) = cut.cut(picture, [sample])
             np.testing.assert_array_equal(images[slot], image)
             np.testing.assert_array_equal(keypoints[slot], points)

@@ -9,6 +9,7 @@ from hrnet_tf.data import coco, pipeline
 from hrnet_tf.data.augment import Augmentation
 from hrnet_tf.data.crops import TrainingCrops
 from hrnet_tf.data.records import read_image
+from hrnet_tf.data.sequence import CropSequence
 from hrnet_tf.data.targets import Targets, keypoint_weights_by_name
 from hrnet_tf.skeletons import COCO, flip_order
 
@@ -24,12 +25,13 @@ def batches(records, first=0, last=6, augmentation=None, seed=0, batch_size=3, *
 
 
 def cutter(records, augmentation=None, seed=0, batch_size=3, size=SIZE, steps=(0, 1000)):
-    return TrainingCrops(records, size, batch_size, augmentation or Augmentation(), seed, *steps)
+    sequence = CropSequence(records, size, batch_size, augmentation or Augmentation(), seed)
+    return TrainingCrops(sequence, *steps)
 
 
 def alone(crops, sample):
     """A sample cut from its image as if there were no others."""
-    return crops.cut(read_image(crops.records.path(crops.sequence.person(sample))), [sample])[0]
+    return crops.cut(read_image(crops.records.path(crops.sequence.subject(sample))), [sample])[0]
 
 
 @pytest.fixture
@@ -57,7 +59,7 @@ def test_same_seed_same_batches_and_any_step_can_be_the_first(records):
 def test_everybody_is_seen_in_every_epoch_and_orders_differ(records):
     assert pipeline.steps_per_epoch(8, 3) == 3
     crops = cutter(records, batch_size=3)
-    epochs = [[crops.sequence.person(sample) for sample in range(9 * epoch, 9 * epoch + 9)] for epoch in range(2)]
+    epochs = [[crops.sequence.subject(sample) for sample in range(9 * epoch, 9 * epoch + 9)] for epoch in range(2)]
     for epoch in epochs:
         assert sorted(epoch[:8]) == list(range(8))
         assert epoch[8] == epoch[0]  # the last batch is filled up
@@ -71,7 +73,7 @@ def test_keypoints_follow_the_image_through_every_augmentation(records):
     crops = cutter(records, Augmentation(scale=0.2), size=(256, 192))
     checked = 0
     for sample in range(40):
-        person = crops.sequence.person(sample)
+        person = crops.sequence.subject(sample)
         for k in (0, 9, 10):
             image = np.zeros((120, 160, 3), np.uint8)
             x, y = records.keypoints[person, k].round().astype(int)
@@ -99,11 +101,11 @@ def test_mirrored_crops_are_those_of_the_mirrored_picture(records, codec):
     keypoints[..., 0] = width - 1 - keypoints[..., 0]
     mirrored_records = dataclasses.replace(records, boxes=boxes, keypoints=keypoints, visible=visible[:, FLIP_ORDER])
     flips, plain = (
-        TrainingCrops(people, SIZE, 3, Augmentation(flip_probability=flip), 0, 0, 9, codec=codec)
+        TrainingCrops(CropSequence(people, SIZE, 3, Augmentation(flip_probability=flip), 0, codec), 0, 9)
         for people, flip in ((records, 1.0), (mirrored_records, 0.0))
     )
     for sample in range(27):
-        image = read_image(records.path(flips.sequence.person(sample)))
+        image = read_image(records.path(flips.sequence.subject(sample)))
         ((crop, keypoints, visible),) = flips.cut(image, [sample])
         ((expected, expected_keypoints, expected_visible),) = plain.cut(np.ascontiguousarray(image[:, ::-1]), [sample])
         np.testing.assert_allclose(keypoints, expected_keypoints, atol=1e-3)

@@ -118,13 +118,13 @@ class AnnotationTable:
         return self.category, self.skeleton
 
 
-def read_annotations(path: PathLike, form: Format = COCO_FORMAT) -> AnnotationTable:
-    """The `AnnotationTable` of a file in COCO's format, or in another set's form of it.
+def read_annotations(path: PathLike, form: Format = COCO_FORMAT, with_segments: bool = False) -> AnnotationTable:
+    """The `AnnotationTable` of a file in COCO's format, or in another set's form of it; its `people` may have segments.
 
     Raises:
         InputError: it cannot be read, is not JSON or not COCO-format at all. Whatever else is wrong is in the table.
     """
-    return make_table(read_json(path), str(path), form=form)
+    return make_table(read_json(path, with_segments), str(path), form=form)
 
 
 def make_table(content: object, path: str, with_files: bool = True, form: Format = COCO_FORMAT) -> AnnotationTable:

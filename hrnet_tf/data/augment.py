@@ -1,4 +1,4 @@
-"""Random crops for training: half body, scale, rotation and flip, in the reference's order."""
+"""Random crops for training, as the references draw them: of people (half body, scale, rotation, flip), of images."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -105,3 +105,44 @@ def sample_crops(
     size = size * np.clip(1 + scale * scale_deviate, 1 - scale, 1 + scale)[:, None]
     angle = np.where(is_turned, np.clip(rotation * rotation_deviate, -2 * rotation, 2 * rotation), 0.0)
     return center, size, angle, is_flipped
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageAugmentation:
+    """How strongly crops of whole images vary; the defaults are those of HigherHRNet on COCO.
+
+    Attributes:
+        scales: least and largest side of the square crop, in the shorter sides of the image.
+        rotation: up to so many degrees to either side.
+        shift: of the crop's middle from that of the image, up to so much of the crop's side in x and y each.
+        flip_probability: of mirroring.
+    """
+
+    scales: tuple[float, float] = (0.75, 1.5)
+    rotation: float = 30.0
+    shift: float = 0.2
+    flip_probability: float = 0.5
+
+
+def sample_image_crops(
+    rng: np.random.Generator, sizes: np.ndarray, augmentation: ImageAugmentation
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Draws the square crops of n whole images.
+
+    Args:
+        rng: numpy Generator.
+        sizes: [n,2] (width, height) of the images.
+        augmentation: an `ImageAugmentation`.
+
+    Returns:
+        as `sample_crops`.
+
+    Source: HRNet/HigherHRNet-Human-Pose-Estimation, lib/dataset/transforms/transforms.py, RandomAffineTransform with
+    scale_type "short"; shifts are whole pixels there
+    """
+    count = len(sizes)
+    side = rng.uniform(*augmentation.scales, count) * sizes.min(axis=1)
+    rotation = rng.uniform(-augmentation.rotation, augmentation.rotation, count)
+    shift = rng.uniform(-augmentation.shift, augmentation.shift, (count, 2)) * side[:, None]
+    is_flipped = rng.random(count) < augmentation.flip_probability
+    return sizes / 2 + shift, np.repeat(side[:, None], 2, axis=1), rotation, is_flipped

@@ -14,6 +14,7 @@ from hrnet_tf.data.annotations import AnnotationTable, make_table, read_annotati
 from hrnet_tf.data.detections import read_detections
 from hrnet_tf.data.formats import COCO_FORMAT, Format
 from hrnet_tf.data.header import say_other_sizes
+from hrnet_tf.data.images import ImageRecords, image_records
 from hrnet_tf.data.layouts import SplitFiles, find_split
 from hrnet_tf.data.omissions import Omission, short, whole_number
 from hrnet_tf.data.records import PersonRecords
@@ -53,10 +54,30 @@ def load_split(
     Raises:
         InputError: the folder, the annotation file or the image folder is absent, or see `load_annotations`.
     """
+    return _records(*_read_split(find_split(data_dir, split, annotations, images, form), form))
+
+
+def load_images(
+    data_dir: PathLike | None,
+    split: str,
+    annotations: PathLike | None = None,
+    images: PathLike | None = None,
+    form: Format = COCO_FORMAT,
+) -> ImageRecords:
+    """Reads the images of a split that people are annotated in, with everybody in them: see `image_records`.
+
+    Takes and raises what `load_split` does.
+    """
     files = find_split(data_dir, split, annotations, images, form)
-    table = read_annotations(files.annotations, form)
+    table, image_dir = _read_split(files, form, with_segments=True)
+    return image_records(table, _records(table, image_dir), _rows(table))
+
+
+def _read_split(files, form, with_segments=False):
+    """The annotations of a split, and the folder of its images."""
+    table = read_annotations(files.annotations, form, with_segments)
     table.keypoint_set()  # what is wrong with the file comes before what is wrong with folders
-    return _records(table, find_image_dir(files, listed_names(table)))
+    return table, find_image_dir(files, listed_names(table))
 
 
 def is_unannotated(split: str) -> bool:
@@ -142,14 +163,19 @@ def load_annotations(path: PathLike, image_dir: PathLike) -> PersonRecords:
     return _records(read_annotations(path), image_dir)
 
 
+def _rows(table: AnnotationTable) -> np.ndarray:
+    """[N] which people of a table count, by image."""
+    people = np.flatnonzero(table.used)
+    return people[np.argsort(table.image_index[people], kind="stable")]
+
+
 def _records(table: AnnotationTable, image_dir: PathLike) -> PersonRecords:
     """The people of a table that count."""
-    people = np.flatnonzero(table.used)
+    people = _rows(table)
     if len(people):
         _, skeleton = table.keypoint_set()
     else:
         skeleton = COCO  # of images without annotations
-    people = people[np.argsort(table.image_index[people], kind="stable")]
     names = listed_names(table)
     paths = image_paths(image_dir, names)
     omissions = list(table.sentences)

@@ -1,4 +1,4 @@
-"""tf.data pipelines: people in, batches of crops out.
+"""tf.data pipelines: people or whole images in, batches of crops out.
 
 Every batch has the same static shape. Random numbers follow from (seed, number of the sample), so
 that batches do not depend on threads and a run can be resumed at any step.
@@ -15,10 +15,12 @@ import tensorflow as tf
 from numpy.typing import ArrayLike
 
 from hrnet_tf import geometry, heatmaps
-from hrnet_tf.data.augment import Augmentation
+from hrnet_tf.data.augment import Augmentation, ImageAugmentation
 from hrnet_tf.data.crops import TrainingCrops
+from hrnet_tf.data.images import ImageRecords
 from hrnet_tf.data.order import steps_per_epoch
 from hrnet_tf.data.records import PersonRecords, read_image
+from hrnet_tf.data.sequence import CropSequence, ImageSequence
 from hrnet_tf.data.targets import Targets
 from hrnet_tf.errors import InputError
 
@@ -63,23 +65,50 @@ def keypoint_dataset(
     Raises:
         ValueError: an unknown `codec`.
     """
-    crops = TrainingCrops(
-        records, input_size, batch_size, augmentation, seed, first_step, last_step, on_bad_image, codec
-    )
-    num_keypoints = records.skeleton.num_keypoints
+    sequence = CropSequence(records, input_size, batch_size, augmentation, seed, codec)
+    return _training(TrainingCrops(sequence, first_step, last_step, on_bad_image))
+
+
+def image_dataset(
+    records: ImageRecords,
+    input_size: tuple[int, int],
+    batch_size: int,
+    augmentation: ImageAugmentation,
+    seed: int,
+    first_step: int,
+    last_step: int,
+    on_bad_image: Callable[[InputError], None] | None = None,
+) -> tf.data.Dataset:
+    """Batches of augmented crops of whole images with everybody in them, for steps `first_step` up to `last_step`.
+
+    Training makes the targets of them on its devices, by `targets.ImageTargets`.
+
+    Args:
+        records: `ImageRecords`.
+        input_size: (H, W), both the same.
+        batch_size: B, images of all replicas together.
+        augmentation: an `ImageAugmentation`.
+        seed, first_step, last_step, on_bad_image: of `keypoint_dataset`.
+
+    Returns:
+        tf.data.Dataset of (images [B,H,W,3] uint8 RGB, keypoints [B,P,K,2] float32 in crop pixels, visible [B,P,K]
+        float32, mask [B,H/2,W/2] uint8, 1 where the loss counts), with P = `images.MAX_PEOPLE`.
+    """
+    sequence = ImageSequence(records, input_size, batch_size, augmentation, seed)
+    return _training(TrainingCrops(sequence, first_step, last_step, on_bad_image))
+
+
+def _training(crops):
+    """Batches of `TrainingCrops`, as a dataset."""
+    sequence, samples = crops.sequence, crops.samples
 
     def load(step):
-        images, keypoints, visible = tf.numpy_function(
-            _weakly(crops), [step], (tf.uint8, tf.float32, tf.float32), stateful=False
-        )
-        return (
-            tf.ensure_shape(images, (batch_size, *input_size, 3)),
-            tf.ensure_shape(keypoints, (batch_size, num_keypoints, 2)),
-            tf.ensure_shape(visible, (batch_size, num_keypoints)),
-        )
+        arrays = tf.numpy_function(_weakly(crops), [step], sequence.dtypes, stateful=False)
+        shapes = [(sequence.batch_size, *shape) for shape in sequence.shapes]
+        return tuple(tf.ensure_shape(*pair) for pair in zip(arrays, shapes, strict=True))
 
-    dataset = tf.data.Dataset.range(first_step, last_step).map(load, num_parallel_calls=_PARALLEL_CALLS)
-    return _unsharded(dataset)
+    steps = samples.start // sequence.batch_size, samples.stop // sequence.batch_size
+    return _unsharded(tf.data.Dataset.range(*steps).map(load, num_parallel_calls=_PARALLEL_CALLS))
 
 
 def training_dataset(

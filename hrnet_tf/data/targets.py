@@ -1,4 +1,7 @@
-"""What a network is trained to answer: heatmaps and weights, from keypoints in a crop."""
+"""What a network is trained to answer: heatmaps and weights, from keypoints in a crop.
+
+Shape legend: B batch, H and W crop, P people of an image, K keypoints.
+"""
 
 from collections.abc import Iterable
 
@@ -62,3 +65,56 @@ class Targets:
     def __call__(self, keypoints: tf.Tensor, visible: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         maps, weight = heatmaps.encode(keypoints, visible, self._input_size, self._sigma, self._codec)
         return maps, tf.where(weight > 0, weight * self._present_weights, self._absent_weight)
+
+
+class ImageTargets:
+    """Heatmaps of everybody in an image and where everybody's tags are, of TensorFlow operations alone.
+
+    Source: HRNet/HigherHRNet-Human-Pose-Estimation, lib/dataset/target_generators/target_generators.py
+    """
+
+    def __init__(self, input_size: tuple[int, int], sigma: float):
+        """Takes (H, W) of the crops, and sigma in pixels of either heatmap."""
+        self._input_size, self._sigma = input_size, sigma
+
+    def __call__(self, keypoints: tf.Tensor, visible: tf.Tensor, stride: int) -> tuple[tf.Tensor, tf.Tensor]:
+        """Targets of heatmaps whose pixels are `stride` pixels of the crop, h = H / stride and w = W / stride.
+
+        Args:
+            keypoints: [B,P,K,2] in crop pixels.
+            visible: [B,P,K], whether they are annotated; people come first, then rows of zeros.
+            stride: a number of crop pixels.
+
+        Returns:
+            heatmaps [B,h,w,K] float32, of Gaussians that peak with 1 and end after 3 sigma + 1 pixels, the largest of
+            all people's; and where the keypoints are in them, [B,P,K,2] int32: k·h·w + y·w + x, and 1 for those that
+            are annotated and in the crop; else both are 0.
+        """
+        height, width = (side // stride for side in self._input_size)
+        num_keypoints = keypoints.shape[2]
+        pixel = tf.cast(tf.cast(keypoints, tf.float32) / stride, tf.int32)  # towards zero, as the reference truncates
+        x, y = pixel[..., 0], pixel[..., 1]
+        inside = (visible > 0) & (x >= 0) & (y >= 0) & (x < width) & (y < height)
+        place = tf.range(num_keypoints) * (height * width) + y * width + x
+        indices = tf.where(inside[..., None], tf.stack([place, tf.ones_like(place)], -1), 0)
+        return self._draw(pixel, inside, height, width), indices
+
+    def _draw(self, pixel, inside, height, width):
+        """The largest of Gaussians [B,h,w,K] at pixels [B,P,K,2], of those `inside` [B,P,K].
+
+        By person: all at once would take P times the memory. As many as the fullest image has.
+        """
+
+        def profile(person, axis, length):  # [B,length,K], one axis of the separable Gaussian
+            offset = tf.abs(tf.range(length)[None, :, None] - pixel[:, person, None, :, axis])
+            gaussian = tf.exp(-tf.square(tf.cast(offset, tf.float32)) / (2.0 * self._sigma**2))
+            return tf.where(tf.cast(offset, tf.float32) <= 3.0 * self._sigma + 1, gaussian, 0.0)
+
+        def add(person, maps):
+            rows = profile(person, 1, height) * tf.cast(inside[:, person, None], tf.float32)
+            return person + 1, tf.maximum(maps, rows[:, :, None] * profile(person, 0, width)[:, None])
+
+        seen = tf.reduce_any(inside, axis=(0, 2))
+        count = tf.reduce_max(tf.where(seen, tf.range(1, pixel.shape[1] + 1), 0))
+        maps = tf.zeros((pixel.shape[0], height, width, pixel.shape[2]))
+        return tf.while_loop(lambda person, _: person < count, add, (0, maps))[1]

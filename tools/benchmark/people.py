@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from benchmark.networks import DTYPES, Case, crops_of, with_statistics
 from hrnet_tf import PosePredictor, build_model, devices, geometry, heatmaps
-from hrnet_tf.data import coco, crops
+from hrnet_tf.data import coco, crops, sequence
 from hrnet_tf.data.augment import Augmentation
 from hrnet_tf.data.order import steps_per_epoch
 from hrnet_tf.data.pipeline import training_dataset
@@ -53,7 +53,8 @@ def _python_alone(people, input_size):
     num_batches, pixel = len(people) // INPUT_BATCH, np.zeros((1, 1, 3), np.uint8)
 
     def run():
-        cut = crops.TrainingCrops(people, input_size, INPUT_BATCH, Augmentation(), 0, 0, num_batches)
+        drawn = sequence.CropSequence(people, input_size, INPUT_BATCH, Augmentation(), 0)
+        cut = crops.TrainingCrops(drawn, 0, num_batches)
         with (
             mock.patch.object(crops, "read_image", lambda path: pixel),
             mock.patch.object(geometry, "warp", lambda image, matrix, size: pixel),
