@@ -22,6 +22,7 @@ import tensorflow as tf
 from hrnet_tf.codecs import REFINEMENTS, get_codec
 from hrnet_tf.errors import InputError, shown
 from hrnet_tf.files import MAX_COORDINATE, PathLike, check_readable, json_numbers, reason, replacing
+from hrnet_tf.models.variants import BOTTOM_UP, TOP_DOWN
 from hrnet_tf.skeletons import COCO, Skeleton
 from hrnet_tf.version import __version__
 
@@ -37,15 +38,17 @@ class ModelCard:
 
     Attributes:
         name: of the network, such as "hrnet_w32".
-        input_size: (H, W) of the crops in pixels.
+        input_size: (H, W) of the crops in pixels; of a bottom-up network that of its training images, whose smaller
+            side is what the shorter side of an image becomes.
         skeleton: the K keypoints, in the order of the heatmaps.
         codec: that the network was trained with, a name in `hrnet_tf.heatmaps.CODECS`.
         refine: how heatmaps become keypoints, one of `hrnet_tf.heatmaps.REFINEMENTS`, or None for the
             codec's own.
         metrics: {name: number} of an evaluation, such as AP from 0 to 1, or None.
+        kind: "top_down" for a network of crops, "bottom_up" for one of whole images.
 
     Raises:
-        ValueError: an unknown `codec` or `refine`.
+        ValueError: an unknown `codec`, `refine` or `kind`.
     """
 
     name: str
@@ -54,11 +57,14 @@ class ModelCard:
     codec: str = "msra"
     refine: str | None = None
     metrics: dict[str, float] | None = None
+    kind: str = TOP_DOWN
 
     def __post_init__(self) -> None:
         get_codec(self.codec)
         if self.refine is not None and self.refine not in REFINEMENTS:
             raise ValueError(f"`refine` must be one of {', '.join(REFINEMENTS)}. Received: {self.refine!r}")
+        if self.kind not in (TOP_DOWN, BOTTOM_UP):
+            raise ValueError(f"`kind` must be {TOP_DOWN} or {BOTTOM_UP}. Received: {self.kind!r}")
 
     @property
     def decoding(self) -> str:
@@ -89,6 +95,7 @@ class ModelCard:
                 codec=_checked(content["codec"], str),
                 refine=content.get("refine"),
                 metrics=None if metrics is None else {name: float(value) for name, value in metrics.items()},
+                kind=content.get("kind", TOP_DOWN),  # earlier versions knew no others
             )
         except KeyError as error:
             raise InputError(f"a model card must have {error.args[0]!r}. Received: {shown(content)}") from error

@@ -35,7 +35,7 @@ MAY_IMPORT = {
     "losses": set(),
     "visualize": BASE | {"files"},
     "heatmaps": {"codecs", "models", "skeletons"},
-    "model_card": BASE | {"files", "version"},
+    "model_card": BASE | {"files", "models", "version"},
     "weights": {"errors", "files", "first_bytes", "models"},
     "pretrained": BASE | {"files", "first_bytes", "lazy", "model_card", "model_files", "models", "weights"},
     "evaluation": BASE | {"files", "lazy", "data"},

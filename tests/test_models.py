@@ -11,7 +11,7 @@ import tensorflow as tf
 from hrnet_tf import build_model, load_state_dict
 from hrnet_tf.models import preprocess
 from hrnet_tf.models.clones import float32_clone
-from hrnet_tf.models.variants import MODEL_NAMES
+from hrnet_tf.models.variants import TOP_DOWN_NAMES
 from hrnet_tf.training.fused import with_fused_batch_norm
 
 SMALL = ["hrnet_w18_small_v1", "hrnet_w18_small_v2", "pose_resnet18"]
@@ -40,7 +40,7 @@ def test_heatmaps_equal_the_reference(name):
         assert np.linalg.norm(heatmaps - expected) / np.linalg.norm(expected) < 1e-5
 
 
-@pytest.mark.parametrize("name", MODEL_NAMES)
+@pytest.mark.parametrize("name", TOP_DOWN_NAMES)
 def test_contract_of_every_variant(name):
     model = build_model(name, (64, 96), num_keypoints=5)
     assert model.inputs[0].name == "images" and model.layers[-1].name == "heatmaps"
@@ -63,7 +63,7 @@ def test_initialisation_is_the_references(name):
     assert not model.get_layer("final_layer").bias.numpy().any()
 
 
-@pytest.mark.parametrize("size", [(0, 64), (64, 48), (100, 64), (-32, 64), (64,), (64, 64, 3), (64.5, 64)])
+@pytest.mark.parametrize("size", [(0, 64), (64, 48), (100, 64), (-32, 64), (64,), (64, 64, 3), (64.5, 64), None])
 def test_refuses_sizes(size):
     with pytest.raises(ValueError, match=r"`input_size` must be .*Received: "):
         build_model("hrnet_w18_small_v1", size)

@@ -7,6 +7,7 @@ from hrnet_tf.errors import InputError
 from hrnet_tf.export import export_keras
 from hrnet_tf.model_card import ModelCard
 from hrnet_tf.models.build import build_model
+from hrnet_tf.models.variants import TOP_DOWN, kind_of
 from hrnet_tf.skeletons import COCO, MPII
 from hrnet_tf.weights import load_pytorch_weights, read_checkpoint
 
@@ -33,10 +34,12 @@ def main() -> None:
     channel_order = FLAGS.channel_order
     if channel_order == "auto":
         channel_order = "bgr" if checkpoint.is_bgr else "rgb"
-    model = build_model(FLAGS.model, shared.input_size(), checkpoint.num_keypoints, channel_order=channel_order)
+    size, kind = shared.input_size(), kind_of(FLAGS.model)
+    model_size = size if kind == TOP_DOWN else None
+    model = build_model(FLAGS.model, model_size, checkpoint.num_keypoints, channel_order=channel_order)
     print(load_pytorch_weights(model, FLAGS.weights, state_dict=FLAGS.state_dict))
     skeleton = _SKELETONS.get(checkpoint.num_keypoints)
-    card = ModelCard(FLAGS.model, shared.input_size(), skeleton) if skeleton else None
+    card = ModelCard(FLAGS.model, size, skeleton, kind=kind) if skeleton else None
     export_keras(model, FLAGS.out, card)
     print(
         f"wrote {FLAGS.out}: {FLAGS.model} {FLAGS.input_size}, {checkpoint.num_keypoints} keypoints, "

@@ -7,7 +7,7 @@ from hrnet_tf.codecs import CODECS, REFINEMENTS
 from hrnet_tf.data.augment import Augmentation
 from hrnet_tf.data.pixels import DEFAULT_MAX_PIXELS, HIGHEST_MAX_PIXELS
 from hrnet_tf.evaluation.similarity import REFERENCE_SUPPRESSION, SUPPRESSIONS
-from hrnet_tf.models.variants import CHANNEL_ORDERS, MODEL_NAMES, PRECISIONS, TRAINING_PRECISIONS, check_input_size
+from hrnet_tf.models.variants import CHANNEL_ORDERS, PRECISIONS, TOP_DOWN_NAMES, TRAINING_PRECISIONS, check_input_size
 
 flags.disclaim_key_flags()
 
@@ -20,7 +20,7 @@ def define_training_flags() -> None:
     """Flags of how a network is trained, and on what."""
     define_data_flags()
     define_prediction_flags()
-    flags.DEFINE_enum("model", None, MODEL_NAMES, "Network.")
+    flags.DEFINE_enum("model", None, TOP_DOWN_NAMES, "Network.")
     define_input_size_flag()
     flags.DEFINE_enum(
         "channel_order", "rgb", CHANNEL_ORDERS, "What the network is given; bgr as published pose_resnets."

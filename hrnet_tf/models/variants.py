@@ -6,7 +6,7 @@ Imports nothing heavy, so that command lines can list the names without TensorFl
 import dataclasses
 from collections.abc import Sequence
 
-# Every family goes down to 1/32 and gives heatmaps of 1/4 of the input.
+# Every family goes down to 1/32 and gives heatmaps of 1/4 of the input (HigherHRNet of 1/2 too).
 SIZE_DIVISOR = 32
 # Of crops, in pixels: more is a slip, and no memory holds what a network makes of them.
 MAX_SIDE = 4096
@@ -60,12 +60,30 @@ POSE_RESNETS = {
     "pose_resnet152": PoseResNet((3, 8, 36, 3)),
 }
 
-MODEL_NAMES = (*HRNETS, *POSE_RESNETS)
+# HigherHRNets, each by the HRNet that it is built on: they find everybody in a whole image.
+HIGHER_HRNETS = {
+    "higher_hrnet_w32": "hrnet_w32",
+    "higher_hrnet_w48": "hrnet_w48",
+    "higher_hrnet_w18_small_v1": "hrnet_w18_small_v1",
+}
+
+TOP_DOWN_NAMES = (*HRNETS, *POSE_RESNETS)
+BOTTOM_UP_NAMES = tuple(HIGHER_HRNETS)
+MODEL_NAMES = (*TOP_DOWN_NAMES, *BOTTOM_UP_NAMES)
+# What a network is: of crops with one person each, or of whole images with everybody in them.
+TOP_DOWN, BOTTOM_UP = "top_down", "bottom_up"
+# The outputs of a HigherHRNet; the only output of others is called as the second.
+HEATMAPS_TAGS, HEATMAPS = "heatmaps_tags", "heatmaps"
 
 
-def check_input_size(input_size: Sequence[int]) -> tuple[int, int]:
+def kind_of(name: str) -> str:
+    """`TOP_DOWN` or `BOTTOM_UP`, of a network of this name."""
+    return BOTTOM_UP if name in BOTTOM_UP_NAMES else TOP_DOWN
+
+
+def check_input_size(input_size: Sequence[int] | None) -> tuple[int, int]:
     """Returns `input_size` as two integers, or raises ValueError if a network cannot take it."""
-    size = tuple(input_size)
+    size = () if input_size is None else tuple(input_size)
     if len(size) != 2 or any(int(s) != s or not SIZE_DIVISOR <= s <= MAX_SIDE or s % SIZE_DIVISOR for s in size):
         raise ValueError(
             f"`input_size` must be (height, width) in pixels, multiples of {SIZE_DIVISOR} up to {MAX_SIDE}. "

@@ -8,13 +8,14 @@ from hrnet_tf.files import replacing
 from hrnet_tf.model_card import ModelCard, read_card, write_card
 from hrnet_tf.models.build import build_model
 from hrnet_tf.models.clones import portable_clone
+from hrnet_tf.models.variants import TOP_DOWN
 from hrnet_tf.pretrained.table import Entry
 from hrnet_tf.weights.load import load_pytorch_weights, read_checkpoint
 
 
 def card_of(entry: Entry) -> ModelCard:
     """The model card of a row that has keypoints."""
-    return ModelCard(entry.network, entry.input_size, skeletons.named(entry.keypoint_set), entry.codec)
+    return ModelCard(entry.network, entry.input_size, skeletons.named(entry.keypoint_set), entry.codec, kind=entry.kind)
 
 
 def is_converted(entry: Entry, path: Path) -> bool:
@@ -27,7 +28,7 @@ def is_converted(entry: Entry, path: Path) -> bool:
 
 
 def _identity(card):
-    return card.name, card.input_size, card.codec, card.skeleton.names
+    return card.name, card.kind, card.input_size, card.codec, card.skeleton.names
 
 
 def convert(entry: Entry, weights: Path, path: Path) -> None:
@@ -43,7 +44,8 @@ def convert(entry: Entry, weights: Path, path: Path) -> None:
     """
     card = card_of(entry)
     channel_order = "bgr" if read_checkpoint(weights).is_bgr else "rgb"
-    model = build_model(entry.network, entry.input_size, card.skeleton.num_keypoints, channel_order=channel_order)
+    input_size = entry.input_size if entry.kind == TOP_DOWN else None
+    model = build_model(entry.network, input_size, card.skeleton.num_keypoints, channel_order=channel_order)
     load_pytorch_weights(model, weights)
     with replacing(path) as temporary:
         portable_clone(model).save(temporary)

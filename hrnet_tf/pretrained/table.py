@@ -4,7 +4,8 @@ Both are tables of text, columns separated by tabs, with a line of their names i
 
     name           what the network is asked for by
     network        of `build_model`, or "detector" for one of people (`hrnet_tf.detection`)
-    input_size     height x width of the crops in pixels, such as 256x192
+    input_size     height x width of the crops in pixels, such as 256x192; of the training images for a network of
+                   whole images
     keypoint_set   a name of `hrnet_tf.skeletons.NAMES`, or "imagenet" for a classifier to start training from;
                    empty for a detector
     codec          a name of `hrnet_tf.codecs.CODECS`; msra where it is left out
@@ -36,7 +37,7 @@ from hrnet_tf import progress
 from hrnet_tf.codecs import CODECS
 from hrnet_tf.errors import InputError, listed, shown
 from hrnet_tf.files import check_readable, reason, replacing
-from hrnet_tf.models.variants import MODEL_NAMES, check_input_size
+from hrnet_tf.models.variants import MODEL_NAMES, check_input_size, kind_of
 from hrnet_tf.pretrained import cache
 from hrnet_tf.pretrained.download import fetch_text
 from hrnet_tf.skeletons import NAMES as KEYPOINT_SETS
@@ -69,6 +70,11 @@ class Entry:
     def is_classifier(self) -> bool:
         """Whether it has no keypoints: something to start training from."""
         return self.keypoint_set == CLASSIFIER
+
+    @property
+    def kind(self) -> str:
+        """Of the network: "top_down" or "bottom_up"."""
+        return kind_of(self.network)
 
     @property
     def is_detector(self) -> bool:

@@ -11,16 +11,21 @@ from hrnet_tf.errors import InputError
 from hrnet_tf.files import PathLike
 from hrnet_tf.models.preprocess import is_bgr
 from hrnet_tf.weights.containers import read_arrays
-from hrnet_tf.weights.names import IMAGENET, OFFICIAL, is_of_classifier, official_names, summary
-from hrnet_tf.weights.state_dict import match_state_dict
+from hrnet_tf.weights.names import HEADS, IMAGENET, OFFICIAL, is_of_classifier, official_names, summary
+from hrnet_tf.weights.state_dict import Match, match_state_dict
 
 if TYPE_CHECKING:
     import keras
 
-_HEAD = ("final_layer.weight", "final_layer.bias")
-_DECONV = "deconv_layers."
-# Of a pose network alone, before its final layer: a pose_resnet's, and an HRNetV2's.
-_BEFORE_HEAD = (_DECONV, "conv_layers.")
+# The weights whose first axis counts keypoints: of the final layers, and in HigherHRNet of what takes the first
+# one's maps.
+_HEAD = (
+    *("final_layer.weight", "final_layer.bias"),
+    *(f"final_layers.{i}.{parameter}" for i in (0, 1) for parameter in ("weight", "bias")),
+    "deconv_layers.0.0.0.weight",
+)
+# Of a pose network alone, before its final layer: a pose_resnet's and a HigherHRNet's, and an HRNetV2's.
+_BEFORE_HEAD = ("deconv_layers.", "conv_layers.")
 # The outputs that the last fusion of a pose network leaves out.
 _UNUSED_FUSION = re.compile(r"stage4\.\d+\.fuse_layers\.[123]\.")
 # How many characters of names an error lists.
@@ -39,13 +44,14 @@ class Checkpoint:
     @property
     def num_keypoints(self) -> int | None:
         """K of a pose network, or None."""
-        head = self.state_dict.get(_HEAD[0])
+        head = next((self.state_dict[name] for name in HEADS if name in self.state_dict), None)
         return head.shape[0] if head is not None and head.ndim == 4 else None
 
     @property
     def is_bgr(self) -> bool:
         """Whether the network was trained on BGR, as far as is known: the official pose_resnets were."""
-        return self.dialect == OFFICIAL and any(name.startswith(_DECONV) for name in self.state_dict)
+        parts = {name.partition(".")[0] for name in self.state_dict}
+        return self.dialect == OFFICIAL and "deconv_layers" in parts and "stage2" not in parts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,7 +102,7 @@ def load_pytorch_weights(
     Args:
         model: a model of `build_model`; of channel_order "bgr" for the published pose_resnets.
         path: as in `read_checkpoint`.
-        partial: leave out the final layer if it is for another number of keypoints. All else must fit.
+        partial: leave out the layers that count keypoints if these are others in number. All else must fit.
         state_dict: as in `read_checkpoint`.
 
     Returns:
@@ -108,7 +114,7 @@ def load_pytorch_weights(
     """
     checkpoint = read_checkpoint(path, state_dict)
     match = match_state_dict(model, checkpoint.state_dict)
-    has_other_head = _has_other_head(model, checkpoint.state_dict)
+    has_other_head = _has_other_head(match)
     not_taken, kept_fresh = match.leave_out(lambda name: partial and has_other_head and name in _HEAD)
     hint = ""
     if checkpoint.dialect == IMAGENET:
@@ -121,12 +127,13 @@ def load_pytorch_weights(
 
 
 def initialize_from(model: "keras.Model", path: PathLike, state_dict: str | None = None) -> LoadReport:
-    """Starts a model from weights of another task: an ImageNet classifier, or a pose network of other keypoints.
+    """Starts a model from weights of another task: an ImageNet classifier, or a pose network of other keypoints or
+    of another kind, as a HigherHRNet from an HRNet.
 
-    Every weight of the stem and of the stages must be in the file. Heads of classifiers are not taken,
-    and weights that such files have nothing for (the final layer, a pose_resnet's transposed convolutions and
-    what an HRNetV2 has after its branches) stay as they are. So does the final layer if it is for another number of
-    keypoints.
+    Every weight of the stem and of the stages must be in the file. Heads of classifiers and of pose networks of another
+    kind are not taken, and weights that such files have nothing for (final layers, a pose_resnet's and a HigherHRNet's
+    transposed convolutions and what an HRNetV2 has after its branches) stay as they are. So do the layers that
+    count keypoints if these are others in number.
 
     Args:
         model: a model of `build_model`.
@@ -142,13 +149,15 @@ def initialize_from(model: "keras.Model", path: PathLike, state_dict: str | None
     checkpoint = read_checkpoint(path, state_dict)
     arrays = checkpoint.state_dict
     match = match_state_dict(model, arrays)
-    keep_head = _has_other_head(model, arrays) or not any(name in arrays for name in _HEAD)
+    is_of_another_kind = set(match.missing) >= set(_head(match))
+    keep_head = is_of_another_kind or _has_other_head(match)
     keep_before_head = not any(name.startswith(_BEFORE_HEAD) for name in arrays)
     unexpected = set(match.unexpected)
 
     def is_left_out(name: str) -> bool:
         if name in unexpected:
-            return is_of_classifier(name) or _UNUSED_FUSION.match(name) is not None
+            is_of_other_head = is_of_another_kind and (name in _HEAD or name.startswith(_BEFORE_HEAD))
+            return is_of_classifier(name) or is_of_other_head or _UNUSED_FUSION.match(name) is not None
         return (keep_head and name in _HEAD) or (keep_before_head and name.startswith(_BEFORE_HEAD))
 
     not_taken, kept_fresh = match.leave_out(is_left_out)
@@ -157,14 +166,20 @@ def initialize_from(model: "keras.Model", path: PathLike, state_dict: str | None
     return _report(checkpoint, match, not_taken, kept_fresh)
 
 
-def _has_other_head(model, state_dict):
-    """Whether the final layer differs from the model's in the number of keypoints alone."""
-    weight, bias = (state_dict.get(name) for name in _HEAD)
-    if weight is None or bias is None:
-        return False
-    height, width, channels, num_keypoints = model.get_layer("final_layer").kernel.shape
-    fits = weight.shape[1:] == (channels, height, width) and bias.shape == weight.shape[:1]
-    return fits and weight.shape[0] != num_keypoints
+def _head(match: Match) -> list[str]:
+    """The names of the model's weights that count keypoints."""
+    return [name for name in match.in_model if name in _HEAD]
+
+
+def _has_other_head(match: Match) -> bool:
+    """Whether the layers that count keypoints differ from the model's in that number alone."""
+    found = {}
+    for name in _head(match):
+        shape, wanted = match.misshapen.get(name, ((), (0,)))
+        if not shape or shape[1:] != wanted[1:]:
+            return False
+        found[name] = shape[0]
+    return all(found[name.replace("bias", "weight")] == count for name, count in found.items() if name.endswith("bias"))
 
 
 def _assign(model, path, checkpoint, match, hint=""):

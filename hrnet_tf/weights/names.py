@@ -15,7 +15,7 @@ from hrnet_tf.errors import listed
 
 OFFICIAL, MMPOSE, IMAGENET = "official", "MMPose", "ImageNet classifier"
 _MMPOSE_BACKBONE = "backbone."
-_MMPOSE_HEAD = re.compile(r"(?:keypoint_)?head\.((?:final_layer|deconv_layers|conv_layers)\..*)")
+_MMPOSE_HEAD = re.compile(r"(?:keypoint_)?head\.((?:final_layers?|deconv_layers|conv_layers)\..*)")
 # Before its 1.0 MMPose counted the convolutions, normalisations and ReLUs of an HRNetV2's head on in `final_layer`.
 _OLD_MMPOSE_HEAD = {
     "final_layer.0.": "conv_layers.0.",
@@ -28,13 +28,16 @@ _CLASSIFIER = re.compile(
 )
 # Parts of a network by their official names and MMPose's: a prefix is none of them.
 _PARTS = re.compile(
-    r"(?:conv|bn|layer|stage|transition)\d+|final_layer|conv_layers|deconv_layers|incre_modules|downsamp_modules|classifier|fc|head|"
+    r"(?:conv|bn|layer|stage|transition)\d+|final_layers?|conv_layers|deconv_layers|incre_modules|downsamp_modules|classifier|fc|head|"
     r"keypoint_head|neck"
 )
 # What every network here has, to tell what its names begin with; and whose is taken where there are several.
 _ANCHORS = ("conv1.weight", "layer1.0.conv1.weight")
 _PREFERRED = ("model.", "student.")
 _AVERAGE = "ema_"
+
+# The layers of pose networks that tell how many keypoints they have; of HigherHRNet the last one.
+HEADS = ("final_layer.weight", "final_layers.1.weight")
 
 Arrays = dict[str, np.ndarray]
 
@@ -54,7 +57,7 @@ def official_names(arrays: Arrays) -> tuple[Arrays, str, list[str]]:
     dialect = OFFICIAL
     if any(name.startswith(_MMPOSE_BACKBONE) for name in arrays):
         arrays, dialect = _from_mmpose(arrays), MMPOSE
-    if any(is_of_classifier(name) for name in arrays) and "final_layer.weight" not in arrays:
+    if any(is_of_classifier(name) for name in arrays) and not any(name in arrays for name in HEADS):
         dialect = IMAGENET
     return arrays, dialect, [*without_averages, *unwrapped]
 

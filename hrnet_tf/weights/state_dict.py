@@ -57,7 +57,7 @@ class Match:
     values: dict[str, tuple[keras.Variable, np.ndarray]]  # name -> (variable, array of its shape)
     missing: list[str]
     unexpected: list[str]
-    misshapen: dict[str, str]  # name -> what it is and what was wanted
+    misshapen: dict[str, tuple[tuple[int, ...], tuple[int, ...]]]  # name -> its shape and what was wanted
     unusable: list[str]  # not of finite floating-point numbers
 
     def problems(self, length: int | None = None) -> str:
@@ -66,7 +66,7 @@ class Match:
         Args:
             length: of all lists of names together, in characters; None is as many as there are.
         """
-        misshapen = [f"{name} {text}" for name, text in self.misshapen.items()]
+        misshapen = [f"{name} {found}, wanted {wanted}" for name, (found, wanted) in self.misshapen.items()]
         kinds = {
             "missing": self.missing,
             "unexpected": self.unexpected,
@@ -77,13 +77,18 @@ class Match:
         room = 10**9 if length is None else length // max(1, len(met))
         return "; ".join(f"{len(names)} {kind}: {listed(names, room)}" for kind, names in met.items())
 
+    @property
+    def in_model(self) -> list[str]:
+        """The names that the model has."""
+        return [*self.values, *self.missing, *self.misshapen, *self.unusable]
+
     def leave_out(self, is_left_out: Callable[[str], bool]) -> tuple[list[str], list[str]]:
         """Drops the names of which `is_left_out(name)`; returns those the file has, and those the model has."""
         in_file = [*self.values, *self.unexpected, *self.misshapen, *self.unusable]
-        in_model = [*self.values, *self.missing, *self.misshapen, *self.unusable]
+        in_model = self.in_model
         left_out = {name for name in (*in_file, *in_model) if is_left_out(name)}
         self.values = {name: value for name, value in self.values.items() if name not in left_out}
-        self.misshapen = {name: text for name, text in self.misshapen.items() if name not in left_out}
+        self.misshapen = {name: shapes for name, shapes in self.misshapen.items() if name not in left_out}
         for names in (self.missing, self.unexpected, self.unusable):
             names[:] = [name for name in names if name not in left_out]
         return [name for name in in_file if name in left_out], [name for name in in_model if name in left_out]
@@ -111,7 +116,7 @@ def match_state_dict(model: keras.Model, state_dict: Mapping[str, ArrayLike]) ->
         array = np.asarray(array)
         if array.ndim != len(axes) or array.transpose(axes).shape != tuple(variable.shape):
             wanted = tuple(np.array(variable.shape)[np.argsort(axes)].tolist())
-            match.misshapen[name] = f"{array.shape}, wanted {wanted}"
+            match.misshapen[name] = array.shape, wanted
         elif not _is_usable(array):
             match.unusable.append(name)
         else:

@@ -32,7 +32,7 @@ from benchmark import networks, people
 from hrnet_tf.cli import flag_groups, shared
 from hrnet_tf.errors import InputError
 from hrnet_tf.files import read_json, replacing
-from hrnet_tf.models.variants import MODEL_NAMES
+from hrnet_tf.models.variants import TOP_DOWN_NAMES
 
 FLAGS = flags.FLAGS
 
@@ -46,7 +46,7 @@ GROUPS = {
 }
 
 flags.DEFINE_list("cases", list(GROUPS), f"Groups to measure, of {', '.join(GROUPS)}.")
-flags.DEFINE_enum("model", "hrnet_w32", MODEL_NAMES, "Network.")
+flags.DEFINE_enum("model", "hrnet_w32", TOP_DOWN_NAMES, "Network.")
 flag_groups.define_input_size_flag()
 flags.DEFINE_list("batch_sizes", ["1", "8"], "Crops in a call of the network; the last one counts for training.")
 flags.DEFINE_list("people", ["1", "5", "20"], "People in an image, for prediction.")
