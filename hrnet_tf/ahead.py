@@ -43,9 +43,12 @@ def ahead(
 
 
 def in_background(items: Iterable[T]) -> Generator[T, None, None]:
-    """The items, of which a thread gets the next one already; to be closed like `ahead`."""
+    """The items, of which a thread gets the next one already; to be closed like `ahead`, and closes a generator."""
     iterator = iter(items)
-    with contextlib.closing(ahead(lambda _: list(itertools.islice(iterator, 1)), itertools.repeat(None), 1)) as found:
+    with (
+        contextlib.closing(iterator) if isinstance(iterator, Generator) else contextlib.nullcontext(),
+        contextlib.closing(ahead(lambda _: list(itertools.islice(iterator, 1)), itertools.repeat(None), 1)) as found,
+    ):
         yield from itertools.chain.from_iterable(itertools.takewhile(bool, found))
 
 

@@ -17,7 +17,7 @@ from hrnet_tf import PosePredictor, inputs
 from hrnet_tf.ahead import ahead, in_background, one_late
 from hrnet_tf.data import coco
 from hrnet_tf.export import check_heatmaps
-from hrnet_tf.prediction import boxes, files, predictor
+from hrnet_tf.prediction import boxes, files, predictor, sources
 from hrnet_tf.prediction.keypoints import predict_people
 from hrnet_tf.prediction.network import Network
 
@@ -150,7 +150,7 @@ def test_files_are_read_and_drawn_while_the_network_computes(tmp_path, monkeypat
     def release(call):  # four pictures a call: the last of the next is read, the first of all drawn
         in_time.append((call == 2 or read[4 * call + 7].wait(SOON)) and (call < 2 or drawn[0].wait(SOON)))
 
-    numbers = files.find_images(tmp_path / "in", print)
+    numbers = sources.find_images(tmp_path / "in", print)
     monkeypatch.setattr(files, "load_image", noted(files.load_image, read))
     monkeypatch.setattr(files, "write_image", noted(files.write_image, drawn))
     estimate = PosePredictor(blocked_network(release), skeleton=COLORS, flip_test=False, batch_size=4)

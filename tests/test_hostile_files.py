@@ -170,7 +170,7 @@ from hrnet_tf.data.header import read_header
 from hrnet_tf.errors import InputError
 from hrnet_tf.files import read_json, read_mat
 from hrnet_tf.inputs import load_image
-from hrnet_tf.prediction.files import find_images
+from hrnet_tf.prediction.sources import find_images
 from hrnet_tf.prediction.network import load_network
 from hrnet_tf.prediction.runners import heatmap_runner
 from hrnet_tf.prediction.video import is_video

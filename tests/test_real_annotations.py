@@ -26,7 +26,7 @@ from hrnet_tf.data.records import check_images_exist, read_image
 from hrnet_tf.data.shards import write_shards
 from hrnet_tf.evaluation import evaluate_coco
 from hrnet_tf.evaluation.coco import keypoint_results
-from hrnet_tf.prediction import boxes, files
+from hrnet_tf.prediction import boxes, sources
 from hrnet_tf.skeletons import COCO
 
 NUM_PEOPLE = 24
@@ -398,17 +398,17 @@ def test_files_of_one_name_in_two_folders_keep_their_ids(tmp_path):
         cv2.imwrite(str(tmp_path / name), np.zeros((8, 8, 3), np.uint8))
     ids = {"a/1.jpg": 10, "b/1.jpg": 20, "2.jpg": 30}
     bad = []
-    numbers = files.find_images(tmp_path, bad.append, ids)
+    numbers = sources.find_images(tmp_path, bad.append, ids)
     assert {path.relative_to(tmp_path).as_posix(): number for path, number in numbers.items()} == {
         "a/1.jpg": 10,
         "b/1.jpg": 20,
     }
-    assert files.picture_names(numbers) == ["a/1.jpg", "b/1.jpg"]
-    assert files.find_images(tmp_path / "b" / "1.jpg", bad.append, ids) == {tmp_path / "b" / "1.jpg": 20}
-    assert files.find_images(tmp_path / "c", bad.append, ids) == {tmp_path / "c" / "2.jpg": 30}
+    assert sources.picture_names(numbers) == ["a/1.jpg", "b/1.jpg"]
+    assert sources.find_images(tmp_path / "b" / "1.jpg", bad.append, ids) == {tmp_path / "b" / "1.jpg": 20}
+    assert sources.find_images(tmp_path / "c", bad.append, ids) == {tmp_path / "c" / "2.jpg": 30}
     (tmp_path / "1.jpg").write_bytes((tmp_path / "a" / "1.jpg").read_bytes())
     bad.clear()
-    files.find_images(tmp_path, bad.append, ids)
+    sources.find_images(tmp_path, bad.append, ids)
     assert "1.jpg is one of several in the annotations with its name" in str(bad[0])
 
 

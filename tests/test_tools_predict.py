@@ -20,7 +20,7 @@ from videos import corners_of, read_clip, sound_packets, write_clip
 from hrnet_tf import InputError, PosePredictor, visualize
 from hrnet_tf.data.records import read_image
 from hrnet_tf.model_card import ModelCard, write_card
-from hrnet_tf.prediction import boxes, files, video, video_writer
+from hrnet_tf.prediction import boxes, files, flow, sources, video, video_writer
 from hrnet_tf.skeletons import COCO, named
 from hrnet_tf.tracking import LiveSmoother
 
@@ -186,7 +186,7 @@ def test_a_video_is_smoothed_as_it_comes(model_path, tmp_path):
     """With the scores that the network gives, and by what `LiveSmoother` makes of every frame's own keypoints."""
     clip, predictor = write_video(tmp_path / "clip.mp4"), PosePredictor(model_path)
     boxes_of = boxes.GivenBoxes("10,10,60,90; 70,20,60,60")
-    for name, smooth in (("raw", False), ("smooth", True)):
+    for name, smooth in (("raw", "off"), ("smooth", "live")):
         files.predict_video(predictor, clip, tmp_path / name, boxes_of, smooth=smooth)
     raw, smooth = (json.loads((tmp_path / name / "predictions.json").read_text()) for name in ("raw", "smooth"))
     smoother, moved = LiveSmoother(), 0
@@ -301,20 +301,20 @@ def test_the_tool_refuses_in_one_line(photos, model_path, tmp_path):
 
 def found_in(photos, ids=None):
     bad = []
-    return files.find_images(photos, bad.append, ids), [str(error) for error in bad]
+    return sources.find_images(photos, bad.append, ids), [str(error) for error in bad]
 
 
 def test_numbers_of_images(photos, tmp_path):
     numbers, bad = found_in(photos)
     assert [(path.name, number) for path, number in numbers.items()] == [(f"{n:012}.jpg", n) for n in (7, 8, 9, 10)]
     assert len(bad) == 1
-    assert files.result_ids(numbers) == numbers
+    assert sources.result_ids(numbers) == numbers
     visualize.write_image(photos / "beach.png", noise())
     numbers, _ = found_in(photos)
     assert numbers[photos / "beach.png"] is None
-    assert list(files.result_ids(numbers).values()) == [1, 2, 3, 4, 5]
+    assert list(sources.result_ids(numbers).values()) == [1, 2, 3, 4, 5]
     (photos / "beach.png").rename(photos / "8.png")
-    assert list(files.result_ids(found_in(photos)[0]).values()) == [1, 2, 3, 4, 5]
+    assert list(sources.result_ids(found_in(photos)[0]).values()) == [1, 2, 3, 4, 5]
 
     numbers, bad = found_in(photos, {"8.png": 80, "000000000009.jpg": 90})
     assert [(path.name, number) for path, number in numbers.items()] == [("000000000009.jpg", 90), ("8.png", 80)]
@@ -453,7 +453,7 @@ def test_videos_stream(predictor, tmp_path, monkeypatch):
     assert files.predict_video(predictor, clip, tmp_path / "out", read_one) == (31, 31, [])
     assert groups == [2] * 15 + [1]
     assert 0 < max(held) <= 8 and held[-1] == 0
-    monkeypatch.setattr(files, "_MAX_PIXELS", 120 * 160)
+    monkeypatch.setattr(flow, "_MAX_PIXELS", 120 * 160)
     files.predict_video(predictor, clip, tmp_path / "out", boxes.whole_image)
     assert groups[16:] == [1] * 31
 

@@ -124,9 +124,14 @@ def predict() -> None:
     flags.DEFINE_enum(
         "smooth",
         "live",
-        ["live", "off"],
-        "Videos: keypoints of everybody smoothed as they come, or as they are.",
+        ["live", "whole", "off"],
+        "Videos: keypoints of everybody smoothed as they come, or without lag once all are there, for which the video "
+        "is read twice, or as they are.",
     )
+    flags.DEFINE_integer(
+        "detect_every", 1, "Videos: frames from one look of the detector to the next; between, poses say where.", 1
+    )
+    flags.DEFINE_bool("save_crops", False, "Write what is in everybody's box as an image file too.")
     flags.DEFINE_string("keypoints", None, "Keypoint set to write, such as openpose; by default the network's.")
     flags.DEFINE_bool("flip_test", True, "Average the heatmaps of the crop and of its mirror image.")
     flags.DEFINE_integer("batch_size", 32, "People in a batch.", 1, flag_groups.MAX_BATCH)

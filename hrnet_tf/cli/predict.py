@@ -10,7 +10,7 @@ from hrnet_tf.cli.keypoint_names import renamed
 from hrnet_tf.detection import PersonDetector
 from hrnet_tf.errors import InputError, listed
 from hrnet_tf.model_card import read_card
-from hrnet_tf.prediction import boxes, files, video
+from hrnet_tf.prediction import boxes, files, sources, video
 from hrnet_tf.prediction.network import load_network
 
 FLAGS = flags.FLAGS
@@ -33,9 +33,9 @@ def main() -> None:
     is_video = _is_video(FLAGS.input)
     images: dict[Path, int | None] = {}
     for path in [] if is_video else FLAGS.input:
-        images |= files.find_images(path, bad_images, annotated.ids if annotated else None, FLAGS.recursive)
+        images |= sources.find_images(path, bad_images, annotated.ids if annotated else None, FLAGS.recursive)
     if images and FLAGS.detections:
-        given.check_match(dict(zip(files.picture_names(images), images.values(), strict=True)))
+        given.check_match(dict(zip(sources.picture_names(images), images.values(), strict=True)))
     omissions = [*(annotated.omissions if annotated else []), *getattr(given, "omissions", [])]
     shared.print_omissions(map(str, omissions))
     predictor = _predictor(skeleton)
@@ -52,16 +52,27 @@ def main() -> None:
                 FLAGS.score_threshold,
                 category_id,
                 FLAGS.keypoints,
-                FLAGS.smooth == "live",
+                FLAGS.smooth,
+                FLAGS.detect_every,
+                FLAGS.save_crops,
             )
         if FLAGS.detections and done.people < given.count:
             lost = given.count - done.people
             shared.print_omissions([f"left out: {lost} of {given.count} detections that are of none of its frames"])
     else:
         unit, pictures = f"of {len(images)} images", "images"
-        arguments = images, FLAGS.out_dir, boxes_of, bad_images, FLAGS.score_threshold, category_id, FLAGS.keypoints
         with advice:
-            done = files.predict_images(predictor, *arguments)
+            done = files.predict_images(
+                predictor,
+                images,
+                FLAGS.out_dir,
+                boxes_of,
+                bad_images,
+                FLAGS.score_threshold,
+                category_id,
+                FLAGS.keypoints,
+                FLAGS.save_crops,
+            )
     bad_images.report()
     if done.empty:
         print(f"nobody in {len(done.empty)} of {done.pictures} {pictures}: {listed(done.empty)}")

@@ -9,6 +9,7 @@ import dataclasses
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -32,6 +33,7 @@ class Picture:
         box_scores: [N] float32, [1] for the whole image.
         frame: number in the video, from 0, or None for an image file.
         time: seconds since the video's first frame, or None for an image file.
+        is_searched: whether boxes were looked for in it; those of other frames follow from the frames before.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Picture:
     box_scores: np.ndarray
     frame: int | None = None
     time: float | None = None
+    is_searched: bool = True
 
 
 class ResultForm:
@@ -76,9 +79,17 @@ class ResultForm:
         return dataclasses.replace(people, keypoints=keypoints, skeleton=self.skeleton)
 
 
+def rows(picture: Picture, people: People, form: ResultForm) -> list[dict[str, Any]]:
+    """The results of a picture's people, who have the form's keypoints: what there is in JSON of each."""
+    time = None if picture.time is None else round(picture.time, 4)
+    of_picture = {"file_name": picture.name} | ({} if picture.frame is None else {"frame": picture.frame, "time": time})
+    of_set = {"keypoint_set": form.keypoint_set} if form.keypoint_set else {}
+    return [one | of_picture | of_set for one in people.to_coco(picture.image_id, form.category_id)]
+
+
 @contextlib.contextmanager
-def results_writer(folder: PathLike, form: ResultForm) -> Iterator[Callable[[Picture, People], None]]:
-    """Yields a function (picture, its `People` of the form's keypoints) that adds to both files in `folder`."""
+def results_writer(folder: PathLike, form: ResultForm) -> Iterator[Callable[[list[dict[str, Any]]], None]]:
+    """Yields a function that adds the `rows` of one picture to both files in `folder`."""
     with (
         open(Path(folder, JSON_NAME), "w", encoding="utf-8") as json_file,
         open(Path(folder, CSV_NAME), "w", encoding="utf-8", newline="") as csv_file,
@@ -86,19 +97,15 @@ def results_writer(folder: PathLike, form: ResultForm) -> Iterator[Callable[[Pic
         table = csv.writer(csv_file)
         table.writerow(CSV_COLUMNS)
         separator = "[\n"
-        of_set = {"keypoint_set": form.keypoint_set} if form.keypoint_set else {}
 
-        def add(picture: Picture, people: People) -> None:
+        def add(results: list[dict[str, Any]]) -> None:
             nonlocal separator
-            time = None if picture.time is None else round(picture.time, 4)
-            frame = {} if picture.frame is None else {"frame": picture.frame, "time": time}
-            for person, result in enumerate(people.to_coco(picture.image_id, form.category_id)):
-                result |= {"file_name": picture.name, **frame, **of_set}
+            for person, result in enumerate(results):
                 json_file.write(separator + json.dumps(result))
                 separator = ",\n"
+                of_person = result["file_name"], result.get("frame"), result.get("time"), person, result.get("track_id")
                 for name, values in zip(form.skeleton.names, np.reshape(result["keypoints"], (-1, 3)), strict=True):
-                    person_of = person, result.get("track_id")
-                    table.writerow([picture.name, picture.frame, time, *person_of, name, *values.tolist()])
+                    table.writerow([*of_person, name, *values.tolist()])
 
         yield add
         json_file.write("[]\n" if separator == "[\n" else "\n]\n")

@@ -102,8 +102,8 @@ class Video:
         end: when the last frame read so far ends, in seconds since the first one's beginning.
     """
 
-    def __init__(self, path: Path, container: av.container.InputContainer, stream: av.VideoStream):
-        self.path = path
+    def __init__(self, path: Path, container: av.container.InputContainer, stream: av.VideoStream, tells: bool = True):
+        self.path, self._tells = path, tells
         self.announced = stream.frames
         self._is_mp4 = "mp4" in container.format.name.split(",")
         if self._is_mp4 and stream.frames:
@@ -130,7 +130,8 @@ class Video:
             self._frames += 1
             self._damaged += frame.is_corrupt
             yield Frame(_turned(reformatter.reformat(frame, format="rgb24").to_ndarray(), _matrix(frame)), time)
-        self._tell()
+        if self._tells:
+            self._tell()
 
     def _decoded(self) -> Iterator[av.VideoFrame]:
         packets = self._container.demux()
@@ -194,8 +195,12 @@ def is_video(path: PathLike) -> bool:
 
 
 @contextlib.contextmanager
-def open_video(path: PathLike) -> Iterator[Video]:
+def open_video(path: PathLike, tells: bool = True) -> Iterator[Video]:
     """Yields the `Video` of a file, whose frames stream: its length takes no memory.
+
+    Args:
+        path: of the file.
+        tells: whether to warn at the end of what cannot be read.
 
     Raises:
         InputError: `path` does not exist or is no video.
@@ -220,7 +225,7 @@ def open_video(path: PathLike) -> Iterator[Video]:
         stream.thread_type = (
             "SLICE"  # threads for whole frames lose the last ones, unsaid, where one of them is damaged
         )
-        yield Video(path, container, stream)
+        yield Video(path, container, stream, tells)
 
 
 def opened(path: PathLike) -> av.container.InputContainer:
