@@ -24,7 +24,7 @@ def trained(tmp_path_factory):
 @pytest.mark.slow
 def test_training_leaves_what_it_says(trained):
     work, output = trained / "work", (trained / "stdout").read_text()
-    assert "8 people to train on, 8 to evaluate on in annotated boxes" in output
+    assert "8 people to train on, evaluation on 8 people in annotated boxes" in output
     assert "step 2: AP " in output and "step 4: AP " in output and "best AP " in output
     lines = [json.loads(line) for line in (work / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines if "AP" in line] == [2, 4]

@@ -7,7 +7,7 @@ from hrnet_tf.errors import InputError
 from hrnet_tf.export import export_keras
 from hrnet_tf.model_card import ModelCard
 from hrnet_tf.models.build import build_model
-from hrnet_tf.models.variants import TOP_DOWN, kind_of
+from hrnet_tf.models.variants import kind_of, size_to_build
 from hrnet_tf.skeletons import COCO, MPII
 from hrnet_tf.weights import load_pytorch_weights, read_checkpoint
 
@@ -35,7 +35,7 @@ def main() -> None:
     if channel_order == "auto":
         channel_order = "bgr" if checkpoint.is_bgr else "rgb"
     size, kind = shared.input_size(), kind_of(FLAGS.model)
-    model_size = size if kind == TOP_DOWN else None
+    model_size = size_to_build(FLAGS.model, size)
     model = build_model(FLAGS.model, model_size, checkpoint.num_keypoints, channel_order=channel_order)
     print(load_pytorch_weights(model, FLAGS.weights, state_dict=FLAGS.state_dict))
     skeleton = _SKELETONS.get(checkpoint.num_keypoints)

@@ -7,9 +7,11 @@ from absl import flags
 
 from hrnet_tf.benchmarks import pck_by_keypoint
 from hrnet_tf.cli import shared
+from hrnet_tf.cli.tasks import task_of
 from hrnet_tf.errors import InputError
 from hrnet_tf.files import replacing
 from hrnet_tf.model_card import read_card
+from hrnet_tf.models.variants import TOP_DOWN
 from hrnet_tf.prediction.keypoints import prediction_sheet
 from hrnet_tf.prediction.network import for_inference, load_network
 from hrnet_tf.visualize import write_image
@@ -30,33 +32,35 @@ def main() -> None:
         network, path = load_network(shared.model_file(), FLAGS.trust_model)
         name = getattr(network.heatmaps, "name", "unknown")  # of a Keras model; other files have a card
         network = for_inference(network, FLAGS.precision)
-    annotated, people = shared.load_people()
-    found, input_size = read_card(path), network.input_size
+    found = read_card(path)
+    task = task_of(found.kind if found else TOP_DOWN)
+    annotated, people = task.load_validation()
+    input_size = network.input_size
     skeleton = shared.keypoints_of(FLAGS.model, found, network.num_keypoints, people.skeleton)
     card = shared.make_card(name, input_size, skeleton, found)
     print(skeleton.pairs_in_words())
     bad_images = shared.BadImages()
-    evaluate = shared.make_evaluate(strategy, network.heatmaps, card, people, bad_images)
+    evaluate = task.make_evaluate(strategy, network.heatmaps, card, people, bad_images)
     with shared.memory_advice(" or give --precision=bfloat16"):
-        metrics, keypoints, people = evaluate(FLAGS.results)
+        metrics, keypoints, predicted = evaluate(FLAGS.results)
     bad_images.report()
     print(
-        f"{FLAGS.dataset} {split}: {len(people)} people in {shared.boxes_in_words()}, "
+        f"{FLAGS.dataset} {split}: {task.in_words(predicted)}, "
         f"flip test {'on' if FLAGS.flip_test else 'off'}, codec {card.codec}, "
         f"decoding {card.decoding}"
     )
     published = shared.dataset().published(split, card.name, input_size, bool(FLAGS.detections))
-    pck = pck_by_keypoint(keypoints, people, annotated, input_size) if annotated.visible.any() else {}
+    pck = pck_by_keypoint(keypoints, predicted, annotated, input_size) if annotated.visible.any() else {}
     _print_metrics(metrics, published)
     _print_pck(pck)
     if FLAGS.metrics:
-        setting = {"boxes": "detector" if FLAGS.detections else "annotated", "num_people": len(people)}
+        setting = {"boxes": "detector" if FLAGS.detections else "annotated", "num_people": len(predicted)}
         setting |= {"flip_test": FLAGS.flip_test, "codec": card.codec, "refine": card.decoding}
         content = {**metrics, "published": published, "PCK": pck, "setting": setting}
         with replacing(FLAGS.metrics) as path, open(path, "w", encoding="utf-8") as file:
             json.dump(content, file, indent=2)
     if FLAGS.sheet:
-        write_image(FLAGS.sheet, prediction_sheet(keypoints, people))
+        write_image(FLAGS.sheet, prediction_sheet(keypoints, predicted))
 
 
 def _print_metrics(metrics, published):

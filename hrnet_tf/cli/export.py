@@ -4,15 +4,18 @@ from absl import flags
 
 from hrnet_tf.benchmarks import load_people
 from hrnet_tf.cli import shared
+from hrnet_tf.cli.tasks import task_of
 from hrnet_tf.errors import InputError
 from hrnet_tf.export import ExportOptions, export_all
+from hrnet_tf.models.variants import TOP_DOWN
 from hrnet_tf.prediction.network import load_network
 
 FLAGS = flags.FLAGS
 
 
 def main() -> None:
-    _, people = shared.load_people(measured=FLAGS.evaluate)
+    task = task_of(TOP_DOWN)
+    _, people = task.load_validation(measured=FLAGS.evaluate)
     if FLAGS.evaluate and not shared.dataset().is_annotated(shared.val_split()):
         raise InputError(f"--val_split {shared.val_split()} is not annotated, so --evaluate cannot measure on it")
     strategy = shared.make_strategy(FLAGS.batch_size)
@@ -21,14 +24,14 @@ def main() -> None:
     if FLAGS.served_flip_test:
         card.skeleton.check_mirroring("leave out --served_flip_test")
     bad_images = shared.BadImages()
-    crops = shared.some_crops(people, card, bad_images)
+    crops = task.examples(people, card, bad_images)
     calibration_crops = None
     if FLAGS.int8:
         split = FLAGS.annotations or FLAGS.calibration_split
         calibration_people, _ = load_people(shared.dataset(), split)
         if split != shared.val_split():
             shared.print_omissions(calibration_people.omissions)
-        calibration_crops = shared.some_crops(calibration_people, card, bad_images, FLAGS.calibration_people)
+        calibration_crops = task.examples(calibration_people, card, bad_images, FLAGS.calibration_people)
     bad_images.report()
     options = ExportOptions(
         FLAGS.served_flip_test, FLAGS.precision, FLAGS.fold, FLAGS.onnx_layout, FLAGS.int8_symmetric
@@ -36,20 +39,20 @@ def main() -> None:
     paths, differences = export_all(model, FLAGS.out_dir, crops, card, FLAGS.formats, options, calibration_crops)
     shared.print_exports(paths, differences)
     if FLAGS.evaluate:
-        _evaluate(strategy, model, paths, card, people, bad_images)
+        _evaluate(task, strategy, model, paths, card, people, bad_images)
 
 
-def _evaluate(strategy, model, paths, card, people, bad_images):
+def _evaluate(task, strategy, model, paths, card, people, bad_images):
     """Prints the size and the main figure of the model and of every file, and the difference."""
     metric = shared.dataset().main_metric
 
     def measure(heatmaps):
         with shared.memory_advice():
-            metrics, _, _ = shared.make_evaluate(strategy, heatmaps, card, people, bad_images)()
+            metrics, _, _ = task.make_evaluate(strategy, heatmaps, card, people, bad_images)()
         return metrics[metric]
 
     of_model = measure(model)
-    print(f"{'':24}{'MB':>8}{metric:>9}{'difference':>12}   {len(people)} people in {shared.boxes_in_words()}")
+    print(f"{'':24}{'MB':>8}{metric:>9}{'difference':>12}   {task.in_words(people)}")
     print(f"{'weights in float32':24}{4 * model.count_params() / 1e6:8.1f}{of_model:9.4f}", flush=True)
     for path in paths:
         if path.name == "keypoints.onnx":

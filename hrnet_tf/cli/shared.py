@@ -4,25 +4,21 @@ import contextlib
 import dataclasses
 import itertools
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import keras
-import numpy as np
 import tensorflow as tf
 from absl import flags
 
 from hrnet_tf import benchmarks, devices, pretrained, progress
 from hrnet_tf.cli.flag_groups import parse_size
 from hrnet_tf.cli.keypoint_names import renamed, with_flag_pairs
-from hrnet_tf.data import pipeline
 from hrnet_tf.data.records import PersonRecords
 from hrnet_tf.errors import InputError
-from hrnet_tf.evaluation.similarity import Suppression
 from hrnet_tf.model_card import ModelCard, read_card
-from hrnet_tf.prediction.keypoints import make_predict_function, predict_people
+from hrnet_tf.models.variants import kind_of
 from hrnet_tf.prediction.network import hint, load_network
-from hrnet_tf.prediction.runners import Runner
 from hrnet_tf.skeletons import COCO, Skeleton, match, match_in_words
 from hrnet_tf.training.run_state import is_work_dir, load_last
 
@@ -115,15 +111,17 @@ def print_omissions(*sources: Iterable[str]) -> None:
         print(sentence, flush=True)
 
 
-def load_people(measured: bool = True) -> tuple[PersonRecords, PersonRecords]:
-    """The validation people: those annotated, and those to predict (the same, or the detector's boxes).
+def named_and_measurable(
+    found: tuple[PersonRecords, PersonRecords], measured: bool
+) -> tuple[PersonRecords, PersonRecords]:
+    """The validation people, annotated and to predict, with the names that --keypoint_names gives their keypoints.
 
-    Their keypoints have the names that --keypoint_names gives them. What was left out of them is printed.
+    What was left out of them is printed.
 
     Args:
+        found: as they were read.
         measured: predictions of them are going to be measured, so that what this needs must be there.
     """
-    found = benchmarks.load_people(dataset(), val_split(), FLAGS.detections, FLAGS.box_threshold)
     print_omissions(found[1].omissions)
     if measured:
         dataset().check_measurable(val_split(), found[0])
@@ -131,9 +129,12 @@ def load_people(measured: bool = True) -> tuple[PersonRecords, PersonRecords]:
     return annotated, people
 
 
-def boxes_in_words() -> str:
-    """Which boxes people are evaluated on: AP on one kind says little about the other."""
-    return f"detector boxes ({FLAGS.detections})" if FLAGS.detections else "annotated boxes"
+def flip_pairs(skeleton: Skeleton) -> Sequence[tuple[int, int]] | None:
+    """The pairs of the flip test, None without --flip_test; InputError where a keypoint lacks its partner."""
+    if not FLAGS.flip_test:
+        return None
+    skeleton.check_mirroring("give --noflip_test")
+    return skeleton.flip_pairs
 
 
 def keypoints_of(path: str, found: ModelCard | None, num_keypoints: int, annotations: Skeleton | None) -> Skeleton:
@@ -181,50 +182,7 @@ def make_card(name: str, input_size: tuple[int, int], skeleton: Skeleton, found:
         print(f"--codec={codec} is not what the model was trained with: its card says {found.codec}")
     if found:
         return dataclasses.replace(found, skeleton=skeleton, codec=codec, refine=refine)
-    return ModelCard(name, input_size, skeleton, codec, refine)
-
-
-def make_evaluate(
-    strategy: tf.distribute.Strategy,
-    model: Callable | Runner,
-    card: ModelCard,
-    people: PersonRecords,
-    bad_images: "BadImages",
-) -> Callable[..., tuple[dict[str, float], np.ndarray, PersonRecords]]:
-    """Builds the function that evaluates a model as the flags say.
-
-    Args:
-        strategy: the one that the model was built under.
-        model: images -> heatmaps.
-        card: its `ModelCard`.
-        people: `PersonRecords` to predict.
-        bad_images: a `BadImages`.
-
-    Returns:
-        (results_file=None) -> {name: number}, keypoints [N,K,3] in image pixels, in the order of `people`, and the
-        `PersonRecords` of these N people.
-
-    Raises:
-        InputError: the keypoints of `people` are not the card's by name, or the flip test lacks pairs.
-    """
-    input_size = card.input_size
-    # The network is asked in its own order, and measured in that of the annotations.
-    order = np.argsort(match(card.skeleton, people.skeleton))
-    flip_pairs = card.skeleton.flip_pairs if FLAGS.flip_test else None
-    if FLAGS.flip_test:
-        card.skeleton.check_mirroring("give --noflip_test")
-    predict = make_predict_function(strategy, model, flip_pairs, use_xla(), card.codec, card.refine)
-    suppression = Suppression(FLAGS.nms, FLAGS.oks_threshold, FLAGS.score_threshold)
-
-    def evaluate(results_file=None):
-        keypoints, predicted = predict_people(
-            predict, people, input_size, FLAGS.batch_size, strategy, bad_images.handler(), card.codec
-        )
-        keypoints = keypoints[:, order]
-        metrics = dataset().evaluate(val_split(), keypoints, predicted, input_size, suppression, results_file)
-        return metrics, keypoints, predicted
-
-    return evaluate
+    return ModelCard(name, input_size, skeleton, codec, refine, kind=kind_of(name))
 
 
 def load_model(path: str, annotations: Skeleton) -> tuple[keras.Model, ModelCard]:
@@ -256,14 +214,6 @@ def check_keypoints(num_keypoints: int, skeleton: Skeleton, path: str) -> None:
             f"--model {path} predicts {num_keypoints} keypoints, but the annotations have {skeleton.num_keypoints}"
             f"{why if udp else ''}"
         )
-
-
-def some_crops(people: PersonRecords, card: ModelCard, bad_images: "BadImages", count: int = 16) -> np.ndarray:
-    """[N,H,W,3] uint8 crops for the network of `card` of the first `count` people, if their images can be read."""
-    first = people.take(slice(count))
-    batches = pipeline.evaluation_dataset(first, card.input_size, count, bad_images.handler(), card.codec)
-    images, index = next(iter(batches))
-    return images.numpy()[index.numpy() >= 0]
 
 
 def print_exports(paths: list[Path], differences: dict[str, float]) -> None:

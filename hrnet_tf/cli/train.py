@@ -8,22 +8,20 @@ import keras
 from absl import flags
 
 from hrnet_tf import devices
-from hrnet_tf.benchmarks import load_people
-from hrnet_tf.cli import samples, shared
+from hrnet_tf.cli import shared
 from hrnet_tf.cli.commands import defined_flags
-from hrnet_tf.cli.keypoint_names import with_flag_pairs
+from hrnet_tf.cli.tasks import task_of
 from hrnet_tf.data.pipeline import steps_per_epoch
 from hrnet_tf.errors import InputError
 from hrnet_tf.export import export_all, export_keras
 from hrnet_tf.files import replacing
-from hrnet_tf.losses import KeypointMSE, KeypointOHKM
 from hrnet_tf.models.build import build_model
+from hrnet_tf.models.variants import kind_of, size_to_build
 from hrnet_tf.prediction.keypoints import prediction_sheet
 from hrnet_tf.pretrained import weights_file
 from hrnet_tf.skeletons import match_in_words
 from hrnet_tf.training.fused import with_fused_batch_norm
 from hrnet_tf.training.loop import Plan, Trainer
-from hrnet_tf.training.objectives import HeatmapObjective
 from hrnet_tf.training.optimizer import make_optimizer
 from hrnet_tf.training.run_state import Checkpoint, claimed, fingerprint
 from hrnet_tf.training.schedules import WarmupStepDecay
@@ -34,61 +32,61 @@ FLAGS = flags.FLAGS
 
 
 def main() -> int:
-    input_size = shared.input_size()
+    task = task_of(kind_of(FLAGS.model))
     start = weights_file(FLAGS.pretrained, FLAGS.allow_unverified) if FLAGS.pretrained else None
-    annotated, val_people = shared.load_people()
-    train_people, _ = load_people(shared.dataset(), shared.train_split())
-    if shared.train_split() != shared.val_split():
-        shared.print_omissions(train_people.omissions)
-    elif FLAGS.annotations:
+    task.check_flags()
+    annotated, val_people = task.load_validation()
+    records = task.load_training()
+    shared.print_omissions(line for line in records.omissions if line not in val_people.omissions)
+    if shared.train_split() == shared.val_split() and FLAGS.annotations:
         print("assumed: evaluation on the people that are trained on, as --val_annotations is not given")
-    train_people = dataclasses.replace(train_people, skeleton=with_flag_pairs(train_people.skeleton))
-    _check_keypoints(train_people.skeleton, annotated.skeleton)
-    num_keypoints = train_people.skeleton.num_keypoints
+    _check_keypoints(records.skeleton, annotated.skeleton)
+    num_keypoints = records.skeleton.num_keypoints
     use_xla = _use_xla()
     precision = FLAGS.precision if FLAGS.precision != "auto" else devices.training_precision()
     if use_xla and precision == "float32":
         devices.convolve_channels_last()
     strategy = shared.make_strategy(FLAGS.batch_size, FLAGS.accumulate)
     run = {"model": FLAGS.model, "input_size": FLAGS.input_size, "num_keypoints": num_keypoints}
-    run |= {"num_people": len(train_people), "batch_size": FLAGS.batch_size, "seed": FLAGS.seed}
+    run |= {f"num_{task.unit}": len(records), "batch_size": FLAGS.batch_size, "seed": FLAGS.seed}
     run |= {"channel_order": FLAGS.channel_order, "codec": FLAGS.codec or "msra", "precision": precision}
-    run |= {"keypoints": ",".join(train_people.skeleton.names), "people": fingerprint(train_people)}
+    run |= {"keypoints": ",".join(records.skeleton.names), "people": fingerprint(records)}
 
     keras.utils.set_random_seed(FLAGS.seed)
     with strategy.scope():
-        plain = build_model(FLAGS.model, input_size, num_keypoints, precision, FLAGS.channel_order)
+        size = size_to_build(FLAGS.model, shared.input_size())
+        plain = build_model(FLAGS.model, size, num_keypoints, precision, FLAGS.channel_order)
         if start:
             print(initialize_from(plain, start))
         model = with_fused_batch_norm(plain, FLAGS.sync_batch_norm)
     words = (
-        f"{FLAGS.model} {FLAGS.input_size}, {len(train_people)} people to train on, {len(val_people)} to evaluate on "
-        f"in {shared.boxes_in_words()}, "
+        f"{FLAGS.model} {FLAGS.input_size}, {len(records)} {task.unit} to train on, evaluation on "
+        f"{task.in_words(val_people)}, "
         f"{strategy.num_replicas_in_sync} replica(s), XLA {'on' if use_xla else 'off'}, {precision}"
     )
     with claimed(FLAGS.work_dir, run, FLAGS.resume):
-        return _train(strategy, model, precision, train_people, val_people, words)
+        return _train(task, strategy, model, precision, records, val_people, words)
 
 
-def _train(strategy, model, precision, train_people, val_people, words):
+def _train(task, strategy, model, precision, records, val_people, words):
     """Trains in the work directory, to the exports. Returns the exit code."""
     _write_flags()
     with strategy.scope():
-        optimizer = _make_optimizer(len(train_people), precision)
+        optimizer = _make_optimizer(len(records), precision)
         optimizer.build(model.trainable_variables)
         checkpoint = Checkpoint(FLAGS.work_dir, model, optimizer)
     if FLAGS.resume and checkpoint.restore():
         print(f"resuming after step {checkpoint.step}")
-        if checkpoint.step > FLAGS.epochs * steps_per_epoch(len(train_people), FLAGS.batch_size):
+        if checkpoint.step > FLAGS.epochs * steps_per_epoch(len(records), FLAGS.batch_size):
             raise InputError(f"--epochs={FLAGS.epochs} end before step {checkpoint.step}, which the run has reached")
     print(words)
     bad_images = shared.BadImages()
-    exit_code = _make_trainer(strategy, model, optimizer, checkpoint, train_people, val_people, bad_images).run()
+    exit_code = _make_trainer(task, strategy, model, optimizer, checkpoint, records, val_people, bad_images).run()
     bad_images.report()
     if exit_code:
         print(f"stopped after step {checkpoint.step}; the same command with --resume goes on from there")
         return exit_code
-    _export(val_people, bad_images)
+    _export(task, val_people, bad_images)
     print(f"best {shared.dataset().main_metric} {checkpoint.best_metric:.3f}")
     return 0
 
@@ -106,11 +104,6 @@ def _check_keypoints(skeleton, validation):
         raise InputError(
             f"--train_split {shared.train_split()} and --val_split {shared.val_split()} differ in keypoint names"
         )
-    if FLAGS.ohkm_keypoints > skeleton.num_keypoints:
-        raise InputError(
-            f"--ohkm_keypoints={FLAGS.ohkm_keypoints} are more than the {skeleton.num_keypoints} keypoints there are: "
-            "give fewer, or 0 for all"
-        )
     if FLAGS.flip_probability or FLAGS.flip_test:
         skeleton.check_mirroring("give --flip_probability=0 --noflip_test")
     print(skeleton.pairs_in_words())
@@ -118,30 +111,19 @@ def _check_keypoints(skeleton, validation):
         print(f"--val_split {shared.val_split()}: {line}")
 
 
-def _make_optimizer(num_people, precision):
-    epoch_steps = steps_per_epoch(num_people, FLAGS.batch_size)
+def _make_optimizer(num_samples, precision):
+    epoch_steps = steps_per_epoch(num_samples, FLAGS.batch_size)
     drops = [int(epoch) * epoch_steps for epoch in FLAGS.learning_rate_drops]
     schedule = WarmupStepDecay(FLAGS.learning_rate, drops, warmup_steps=FLAGS.warmup_steps)
     return make_optimizer(schedule, precision)
 
 
-def _make_step(strategy, model, optimizer, skeleton, codec):
-    loss = KeypointOHKM(FLAGS.ohkm_keypoints) if FLAGS.ohkm_keypoints else KeypointMSE()
-    return make_train_step(
-        strategy,
-        model,
-        optimizer,
-        HeatmapObjective(loss, samples.targets(skeleton, codec)),
-        _use_xla(),
-        FLAGS.accumulate,
-        FLAGS.sync_batch_norm,
+def _make_trainer(task, strategy, model, optimizer, checkpoint, records, val_people, bad_images):
+    card = shared.make_card(FLAGS.model, shared.input_size(), records.skeleton)
+    evaluate = task.make_evaluate(strategy, model, card, val_people, bad_images)
+    train_step = make_train_step(
+        strategy, model, optimizer, task.objective(card), _use_xla(), FLAGS.accumulate, FLAGS.sync_batch_norm
     )
-
-
-def _make_trainer(strategy, model, optimizer, checkpoint, train_people, val_people, bad_images):
-    input_size = shared.input_size()
-    card = shared.make_card(FLAGS.model, input_size, train_people.skeleton)
-    evaluate = shared.make_evaluate(strategy, model, card, val_people, bad_images)
 
     def evaluate_with_picture():
         metrics, keypoints, people = evaluate()
@@ -150,13 +132,13 @@ def _make_trainer(strategy, model, optimizer, checkpoint, train_people, val_peop
     def save_best(metrics):
         export_keras(model, os.path.join(FLAGS.work_dir, "best.keras"), dataclasses.replace(card, metrics=metrics))
 
-    epoch_steps = steps_per_epoch(len(train_people), FLAGS.batch_size)
+    epoch_steps = steps_per_epoch(len(records), FLAGS.batch_size)
     return Trainer(
         strategy=strategy,
         model=model,
         optimizer=optimizer,
-        train_step=_make_step(strategy, model, optimizer, train_people.skeleton, card.codec),
-        make_dataset=functools.partial(samples.crops, train_people, card.codec, bad_images),
+        train_step=train_step,
+        make_dataset=functools.partial(task.batches, records, card, bad_images),
         evaluate=evaluate_with_picture,
         main_metric=shared.dataset().main_metric,
         save_best=save_best,
@@ -167,11 +149,11 @@ def _make_trainer(strategy, model, optimizer, checkpoint, train_people, val_peop
     )
 
 
-def _export(people, bad_images):
-    """Writes best.keras in every format and checks them on crops of validation people."""
+def _export(task, people, bad_images):
+    """Writes best.keras in every format and checks them on images of the validation split."""
     path = os.path.join(FLAGS.work_dir, "best.keras")
     model, card = shared.load_model(path, people.skeleton)
-    crops = shared.some_crops(people, card, bad_images)
+    crops = task.examples(people, card, bad_images)
     shared.print_exports(*export_all(model, os.path.join(FLAGS.work_dir, "export"), crops, card))
 
 

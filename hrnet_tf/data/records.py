@@ -72,11 +72,15 @@ class PersonRecords:
 
 def check_images_exist(records: PersonRecords) -> None:
     """Raises InputError, counting them and naming the first ones, if images with people in them are absent."""
-    used = np.unique(records.image_index)
-    absent = [path for path in (records.image_paths[i] for i in used) if not os.path.isfile(file_of(path))]
+    check_paths_exist([records.image_paths[i] for i in np.unique(records.image_index)])
+
+
+def check_paths_exist(paths: Sequence[str]) -> None:
+    """Raises InputError, counting them and naming the first ones, if images are absent."""
+    absent = [path for path in paths if not os.path.isfile(file_of(path))]
     if absent:
         raise InputError(
-            f"{len(absent)} of {len(used)} images listed in the annotations are absent: "
+            f"{len(absent)} of {len(paths)} images listed in the annotations are absent: "
             f"{listed(absent, _NAMES_LENGTH)}. Complete the images or correct the data directory."
         )
 

@@ -81,6 +81,11 @@ def kind_of(name: str) -> str:
     return BOTTOM_UP if name in BOTTOM_UP_NAMES else TOP_DOWN
 
 
+def size_to_build(name: str, input_size: tuple[int, int]) -> tuple[int, int] | None:
+    """The `input_size` to build a network with that is trained on images of one: of whole images None, which is any."""
+    return input_size if kind_of(name) == TOP_DOWN else None
+
+
 def check_input_size(input_size: Sequence[int] | None) -> tuple[int, int]:
     """Returns `input_size` as two integers, or raises ValueError if a network cannot take it."""
     size = () if input_size is None else tuple(input_size)

@@ -24,7 +24,7 @@ class Objective(Protocol):
 class HeatmapObjective:
     """The loss of the heatmaps of crops, and PCK: the share of keypoints whose maximum is where it should be."""
 
-    metrics = ("PCK",)
+    metrics: tuple[str, ...] = ("PCK",)
 
     def __init__(
         self,

@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Any
 import filelock
 import tensorflow as tf
 
+from hrnet_tf.data.images import ImageRecords
 from hrnet_tf.data.sequence import SEQUENCE_VERSION
 from hrnet_tf.errors import InputError, listed
 from hrnet_tf.files import PathLike, read_json, reason, remove_rests, replacing
 from hrnet_tf.models.build import build_model
+from hrnet_tf.models.variants import size_to_build
 from hrnet_tf.training.states import States
 
 if TYPE_CHECKING:
@@ -28,11 +30,14 @@ if TYPE_CHECKING:
 _RUN_FILE, _LOCK, _STATES = "run.json", "lock", "checkpoints"
 
 
-def fingerprint(people: PersonRecords) -> str:
-    """Of what is trained on: images' names, boxes, keypoints and which of them are annotated."""
+def fingerprint(records: PersonRecords | ImageRecords) -> str:
+    """Of what is trained on: images' names, boxes, keypoints, which of them are annotated, and regions."""
+    people = records.people if isinstance(records, ImageRecords) else records
     digest = hashlib.sha256(repr([os.path.basename(path) for path in people.image_paths]).encode())
     for array in (people.image_index, people.boxes, people.keypoints, people.visible):
         digest.update(array.tobytes())
+    if isinstance(records, ImageRecords):
+        digest.update(repr([records.image_index.tolist(), records.regions]).encode())
     return digest.hexdigest()[:16]
 
 
@@ -116,8 +121,9 @@ def load_last(work_dir: PathLike) -> tuple[keras.Model, str]:
     """
     states, run = States(os.path.join(work_dir, _STATES)), read_json(os.path.join(work_dir, _RUN_FILE))
     try:
-        input_size = [int(side) for side in run["input_size"].split("x")]
-        model = build_model(run["model"], input_size, run["num_keypoints"], channel_order=run["channel_order"])
+        height, width = (int(side) for side in run["input_size"].split("x"))
+        size = size_to_build(run["model"], (height, width))
+        model = build_model(run["model"], size, run["num_keypoints"], channel_order=run["channel_order"])
         codec = run["codec"]
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise InputError(f"{work_dir}/{_RUN_FILE} is not what a run has written: {reason(error)}") from error
