@@ -62,6 +62,31 @@ def images(seed, n, height, width):
     return np.clip(coarse + rng.normal(0, 20, coarse.shape), 0, 255).astype(np.uint8)
 
 
+def grouping_scene(seed, num_people, height, width, noise, dropped, tag_gap):
+    """Heatmaps [17, height, width] and tags [17, height, width, 2] float32 of people to be grouped by their tags.
+
+    noise: amplitude of the heatmaps between people; dropped: share of keypoints that a person lacks;
+    tag_gap: distance between the tags of one person and the next.
+    """
+    rng = np.random.default_rng(seed)
+    heatmaps = rng.uniform(0, noise, (17, height, width))
+    tags = rng.normal(0, 0.15, (17, height, width, 2))
+    rows, columns = np.mgrid[:height, :width]
+    for person in range(num_people):
+        middle_x, middle_y = rng.uniform(0.15, 0.85) * width, rng.uniform(0.2, 0.8) * height
+        for k in range(17):
+            x = np.clip(middle_x + rng.normal(0, 0.08 * width), 1, width - 2)
+            y = np.clip(middle_y + rng.normal(0, 0.12 * height), 1, height - 2)
+            peak, offset, lacks = rng.uniform(0.4, 1.0), rng.normal(0, 0.1), rng.random() < dropped
+            if lacks:
+                continue
+            distance = (columns - x) ** 2 + (rows - y) ** 2
+            heatmaps[k] = np.maximum(heatmaps[k], peak * np.exp(-distance / 8))
+            near = distance < 36
+            tags[k][near] = person * tag_gap + offset + rng.normal(0, 0.05, (near.sum(), 2))
+    return heatmaps.astype(np.float32), tags.astype(np.float32)
+
+
 def nhwc(array):
     """PyTorch's [B,C,h,w] as [B,h,w,C]."""
     return np.moveaxis(np.asarray(array, np.float32), 1, -1)

@@ -41,6 +41,7 @@ MAY_IMPORT = {
     "evaluation": BASE | {"files", "lazy", "data"},
     "data": BASE | {"files", "first_bytes", "heatmaps"},
     "doctor": BASE | {"files", "data", "visualize"},
+    "grouping": {"errors", "lazy", "skeletons"},
     "tracking": {"errors", "files", "evaluation"},
     "synthetic": BASE | {"files", "data"},
     "benchmarks": BASE | {"lazy", "data", "evaluation"},
