@@ -71,12 +71,19 @@ def evaluate() -> None:
 
 
 def predict() -> None:
-    """Predicts people in images, in the images of folders or in a video.
+    """Predicts people in images, folders, videos, streams or before a camera.
 
         hrnet-tf predict photo.jpg --model=best.keras --out_dir=out
         hrnet-tf predict photo.jpg --model=best.keras --boxes="120,80,60,200;300,75,70,210" --out_dir=out
         hrnet-tf predict photos more/*.jpg --model=best.keras --detections=detections.json --out_dir=out
         hrnet-tf predict clip.mp4 --model=hrnet_w32_coco_256x192_udp --out_dir=out
+        hrnet-tf predict rtsp://host/path --model=best.keras --out_dir=out
+
+    A path is an image, a folder (with --recursive also the folders in it), a video, a text file ending in
+    .txt with a path a line, a pattern such as "photos/*.jpg", the address of a stream (rtsp, http and others)
+    or the number of a camera, such as 0. Several videos, or a video beside images, get a folder each in
+    --out_dir. Cameras and streams without an end go on until Ctrl-C or SIGTERM; what came until then is whole.
+    A run that was interrupted goes on where it stopped when the same command is given again.
 
     --model is a .keras, .onnx or .tflite file or a SavedModel folder, or the name of a published network, which is
     downloaded once (`hrnet-tf models` lists them). --out_dir receives annotated copies
@@ -104,7 +111,11 @@ def predict() -> None:
     flag_groups.define_allow_unverified_flag()
     flag_groups.define_trust_model_flag()
     flag_groups.define_max_pixels_flag()
-    flags.DEFINE_multi_string("input", None, "Image, folder of images, or video; what is no flag is one too.")
+    flags.DEFINE_multi_string(
+        "input",
+        None,
+        "Image, folder, video, list (.txt), pattern, address or number of a camera; what is no flag is one too.",
+    )
     flags.DEFINE_bool("recursive", False, "Look for images in the folders of folders too.")
     flags.DEFINE_string("out_dir", None, "Folder for annotated copies and results, created; not that of the input.")
     flags.DEFINE_string("detections", None, "COCO results file with the boxes to look in.")

@@ -1,16 +1,15 @@
 """`hrnet-tf predict`: people in images, folders and videos."""
 
-from pathlib import Path
-
 from absl import flags
 
 from hrnet_tf import PosePredictor, benchmarks, skeletons
 from hrnet_tf.cli import shared
 from hrnet_tf.cli.keypoint_names import renamed
+from hrnet_tf.cli.predict_files import predict_found
 from hrnet_tf.detection import PersonDetector
-from hrnet_tf.errors import InputError, listed
+from hrnet_tf.errors import InputError
 from hrnet_tf.model_card import read_card
-from hrnet_tf.prediction import boxes, files, sources, video
+from hrnet_tf.prediction import boxes, sources
 from hrnet_tf.prediction.network import load_network
 
 FLAGS = flags.FLAGS
@@ -29,65 +28,23 @@ def main() -> None:
     categories = annotated.category_ids if annotated else None
     given = _given_boxes(categories)
     category_id = categories[0] if categories else getattr(given, "category_id", 1)
+    if not FLAGS.input:
+        raise InputError("nothing to predict: name an image, a folder of images or a video, as in predict photo.jpg")
     bad_images = shared.BadImages()
-    is_video = _is_video(FLAGS.input)
-    images: dict[Path, int | None] = {}
-    for path in [] if is_video else FLAGS.input:
-        images |= sources.find_images(path, bad_images, annotated.ids if annotated else None, FLAGS.recursive)
-    if images and FLAGS.detections:
-        given.check_match(dict(zip(sources.picture_names(images), images.values(), strict=True)))
+    found = sources.find(FLAGS.input, bad_images, annotated.ids if annotated else None, FLAGS.recursive)
+    if FLAGS.detections and found.images:
+        named = zip(sources.picture_names(found.images), found.images.values(), strict=True)
+        given.check_match(dict(named))
+    if FLAGS.detections and len(found.videos) + bool(found.images) > 1:
+        raise InputError("--detections are of images or of one video: predict other videos each by themselves")
     omissions = [*(annotated.omissions if annotated else []), *getattr(given, "omissions", [])]
     shared.print_omissions(map(str, omissions))
     predictor = _predictor(skeleton)
     boxes_of = given or _detector(predictor.skeleton)
-    advice = shared.memory_advice(" or give --precision=bfloat16")
-    if is_video:
-        unit, pictures = "frames", "frames"
-        with advice:
-            done = files.predict_video(
-                predictor,
-                FLAGS.input[0],
-                FLAGS.out_dir,
-                boxes_of,
-                FLAGS.score_threshold,
-                category_id,
-                FLAGS.keypoints,
-                FLAGS.smooth,
-                FLAGS.detect_every,
-                FLAGS.save_crops,
-            )
-        if FLAGS.detections and done.people < given.count:
-            lost = given.count - done.people
-            shared.print_omissions([f"left out: {lost} of {given.count} detections that are of none of its frames"])
-    else:
-        unit, pictures = f"of {len(images)} images", "images"
-        with advice:
-            done = files.predict_images(
-                predictor,
-                images,
-                FLAGS.out_dir,
-                boxes_of,
-                bad_images,
-                FLAGS.score_threshold,
-                category_id,
-                FLAGS.keypoints,
-                FLAGS.save_crops,
-            )
-    bad_images.report()
-    if done.empty:
-        print(f"nobody in {len(done.empty)} of {done.pictures} {pictures}: {listed(done.empty)}")
-    found = "each taken for one person" if boxes_of is boxes.whole_image else f"{done.people} people"
-    print(f"{done.pictures} {unit}, {found}; wrote {FLAGS.out_dir}")
-
-
-def _is_video(paths):
-    """Whether what is to be predicted is a video, which is predicted alone."""
-    if not paths:
-        raise InputError("nothing to predict: name an image, a folder of images or a video, as in predict photo.jpg")
-    videos = [path for path in paths if video.is_video(path)]
-    if videos and len(paths) > 1:
-        raise InputError(f"a video is predicted alone. Received: {listed(paths)}")
-    return bool(videos)
+    if FLAGS.detect_every > 1 and not isinstance(boxes_of, boxes.Detected):
+        raise InputError("--detect_every is of frames that a detector looks at: leave it out, or let one find people")
+    with shared.memory_advice(" or give --precision=bfloat16"):
+        predict_found(found, predictor, boxes_of, category_id, bad_images)
 
 
 def _predictor(annotations):

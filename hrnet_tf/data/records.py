@@ -116,5 +116,5 @@ def _why_not(data):
     if is_image(data[:LOOKED_AT]):
         return f"truncated or damaged, though it begins as {kind} ({len(data)} bytes). Fetch or export it again"
     if is_video(data[:LOOKED_AT]):
-        return f"it is {kind}, whatever its name ends in: `hrnet-tf predict` takes videos, one at a time"
+        return f"it is {kind}, whatever its name ends in: `hrnet-tf predict` takes videos"
     return f"it is {kind}" if kind else f"truncated or not an image ({len(data)} bytes)"

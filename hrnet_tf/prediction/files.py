@@ -6,23 +6,27 @@ Shape legend: H and W image, N people, K keypoints.
 import contextlib
 import os
 import tempfile
+import threading
 from collections.abc import Callable, Generator
 from pathlib import Path
 
 import cv2
 import numpy as np
 
+from hrnet_tf import progress
 from hrnet_tf.ahead import THREADS, ahead, in_background
 from hrnet_tf.errors import InputError
 from hrnet_tf.files import PathLike, replacing
 from hrnet_tf.inputs import load_image
 from hrnet_tf.prediction.boxes import BoxSource, Detections
-from hrnet_tf.prediction.flow import Done, drawn, together
+from hrnet_tf.prediction.flow import Done, Drawn, drawn, together
 from hrnet_tf.prediction.follow import SMOOTHINGS, Follower, frame_by_frame, smoothed_whole
+from hrnet_tf.prediction.journal import Journal, identity_of
 from hrnet_tf.prediction.people import People
 from hrnet_tf.prediction.predictor import PosePredictor
 from hrnet_tf.prediction.results import Picture, ResultForm, results_writer
 from hrnet_tf.prediction.sources import picture_names, result_ids, root_of
+from hrnet_tf.prediction.streams import Stream, newest
 from hrnet_tf.prediction.video import open_video
 from hrnet_tf.prediction.video_writer import video_writer
 from hrnet_tf.tracking import NO_TRACK
@@ -41,6 +45,7 @@ def predict_images(
     category_id: int = 1,
     keypoint_set: str | None = None,
     save_crops: bool = False,
+    journal: Journal | None = None,
 ) -> Done:
     """Predicts people in image files and writes annotated copies, `predictions.json` and `predictions.csv`.
 
@@ -54,6 +59,7 @@ def predict_images(
         category_id: what the results are written with.
         keypoint_set: of `skeletons.NAMES`, what results and copies have instead of the network's keypoints.
         save_crops: write what is in the box of each person too, as crops/<name>_<number of the person>.jpg.
+        journal: what is done already, and is not done again.
 
     Returns:
         what was predicted.
@@ -64,7 +70,7 @@ def predict_images(
     """
     form = ResultForm(predictor.skeleton, keypoint_set, category_id)
     ids = result_ids(numbers)
-    root, names = root_of(numbers), picture_names(numbers)
+    named = dict(zip(numbers, picture_names(numbers), strict=True))
 
     def draw(picture, people):
         copy = Path(out_dir, copy_name(picture.name))
@@ -73,22 +79,44 @@ def predict_images(
         if save_crops:
             _write_crops(picture, people, [f"{picture.name}_{i}" for i in range(len(people))], out_dir)
 
+    copies = {path: Path(out_dir, copy_name(name)) for path, name in named.items()}
     originals = {os.path.realpath(path) for path in numbers}
-    if any(os.path.realpath(Path(out_dir, copy_name(name))) in originals for name in names):
+    if any(os.path.realpath(copy) in originals for copy in copies.values()):
         raise InputError(f"annotated copies would replace the originals: give another folder than {out_dir}")
-    with _staging_folder(out_dir, root) as staging:
-        pictures = _pictures(dict(zip(numbers, names, strict=True)), numbers, ids, boxes_of, on_bad_image)
-        groups = together(predictor, pictures)
+    with _staging_folder(out_dir, root_of(numbers)) as staging, contextlib.ExitStack() as opened:
+        if journal is None:
+            journal = Journal(opened.enter_context(tempfile.TemporaryDirectory()), {})
+            opened.callback(journal.close)
+        found = {name: (path, identity_of(path, name, numbers[path])) for path, name in named.items()}
+        todo = _todo(journal, found, copies)
+        groups = together(predictor, _pictures(todo, numbers, ids, boxes_of, on_bad_image))
+        for group in drawn(groups, form, draw, THREADS, len(todo), "pictures"):
+            journal.add((*found[one.name], one.results) for one in group)
+        done = Done(0, 0, [])
         with results_writer(staging, form) as add:
-            done = Done(0, 0, [])
-            for group in drawn(groups, form, draw, THREADS, len(numbers), "pictures"):
-                for one in group:
-                    add(one.results)
-                done = done.and_these(group)
+            for one in _all_drawn(journal, found, ids):
+                add(one.results)
+                done = done.and_these([one])
         if not done.pictures:
             raise InputError("none of the images can be read")
         _move_all(staging, out_dir)
     return done
+
+
+def _todo(journal, found, copies):
+    """{path: name} of what is not done, of `found`, {name: (path, identity)}, with the copies that it has then."""
+    todo = {path: name for name, (path, now) in found.items() if not (journal.has(path, now) and copies[path].exists())}
+    changed = sum(path in journal for path in todo)
+    if changed:
+        progress.note(f"predicted anew: {changed} images whose files or copies have changed since")
+    return todo
+
+
+def _all_drawn(journal, found, ids):
+    """`Drawn` of everything that is done, in order."""
+    for name, (path, now) in found.items():
+        if journal.has(path, now):
+            yield Drawn(name, [one | {"image_id": ids[path], "file_name": name} for one in journal.results(path)])
 
 
 def _pictures(names, numbers, ids, boxes_of, on_bad_image):
@@ -109,7 +137,7 @@ def _pictures(names, numbers, ids, boxes_of, on_bad_image):
 
 def predict_video(
     predictor: PosePredictor,
-    path: PathLike,
+    path: PathLike | Stream,
     out_dir: PathLike,
     boxes_of: BoxSource,
     score_threshold: float = 0.2,
@@ -118,6 +146,7 @@ def predict_video(
     smooth: str = "off",
     detect_every: int = 1,
     save_crops: bool = False,
+    stop: threading.Event | None = None,
 ) -> Done:
     """Predicts people in a video's frames and writes an annotated copy (`.mp4`) beside the two files of results.
 
@@ -125,13 +154,17 @@ def predict_video(
     frame to frame (see `Tracker`). The copy has the times of the frames and the sound. What cannot be read of a
     damaged video is warned of.
 
+    Of a live `Stream` the frames are predicted that there is time for, until it ends or `stop` is set. What was read
+    then is whole. Its copy has no sound.
+
     Args:
-        path: of the video.
+        path: of the video, or a `Stream`.
         predictor, out_dir, boxes_of, score_threshold, category_id, keypoint_set: as for `predict_images`.
         smooth: one of `SMOOTHINGS`: keypoints of everybody smoothed as they come (`LiveSmoother`), once all are there
             (`smooth_whole`; the video is read twice), or not.
         detect_every: boxes are looked for in every so manieth frame, and between are those of the last poses.
         save_crops: write what is in the box of each person too, as crops/<track id>/<frame>.jpg.
+        stop: ends a live stream.
 
     Returns:
         what was predicted.
@@ -146,13 +179,17 @@ def predict_video(
             f"`smooth` must be one of {SMOOTHINGS}, `detect_every` positive. Received: {smooth!r} and {detect_every}"
         )
     form = ResultForm(predictor.skeleton, keypoint_set, category_id)
-    path = Path(path)
-    with open_video(path) as video, _staging_folder(out_dir, path.parent) as staging:
+    path = path if isinstance(path, Stream) else Path(path)
+    source_dir = None if isinstance(path, Stream) else path.parent
+    with open_video(path) as video, _staging_folder(out_dir, source_dir) as staging:
+        if video.is_live and smooth == "whole":
+            raise InputError(f"{path} has no end until which its keypoints could wait: choose smooth live or off")
         total = video.announced or None
-        groups = _followed(predictor, video, boxes_of, detect_every, smooth == "live")
+        groups = _followed(predictor, video, boxes_of, detect_every, smooth == "live", stop or threading.Event())
         if smooth == "whole":
             groups = smoothed_whole(groups, lambda: _frames_again(path), total)
-        with video_writer(Path(staging, f"{path.stem}.mp4"), video) as write, results_writer(staging, form) as add:
+        copy = video_writer(Path(staging, f"{path.stem}.mp4"), None if video.is_live else video)
+        with copy as write, results_writer(staging, form) as add:
 
             def draw(picture, people):
                 write(annotated(picture, people, score_threshold), picture.time)
@@ -176,19 +213,21 @@ def predict_video(
     return done
 
 
-def _followed(predictor, video, boxes_of, detect_every, smooths):
+def _followed(predictor, video, boxes_of, detect_every, smooths, stop):
     """Groups of a video's frames with their people, who have `track_ids`."""
     follower = Follower(predictor.skeleton, smooths)
     nowhere = None, np.zeros(0, np.float32)
+    frames = newest(video, stop) if video.is_live else in_background(enumerate(video))
 
     def pictures() -> Generator[Picture, None, None]:
-        with contextlib.closing(in_background(video)) as frames:
-            for i, (image, time) in enumerate(frames):
-                is_searched = i % detect_every == 0
+        with contextlib.closing(frames):
+            for taken, (i, (image, time)) in enumerate(frames):
+                is_searched = taken % detect_every == 0
                 boxes, scores = boxes_of(None, i, image) if is_searched else nowhere
                 yield Picture(video.path.name, image, i, boxes, scores, i, time, is_searched)
 
-    if detect_every == 1:
+    # Of a live stream one by one, as frames that come while a group fills and is predicted would leave gaps.
+    if detect_every == 1 and not video.is_live:
         return together(predictor, pictures(), follower)
     return frame_by_frame(predictor, pictures(), follower)
 
@@ -223,7 +262,7 @@ def _write_crops(picture, people, stems, folder):
 
 def _staging_folder(out_dir, source_dir):
     """A temporary folder in `out_dir`, for files that go there once they are whole."""
-    if os.path.realpath(out_dir) == os.path.realpath(source_dir):
+    if source_dir is not None and os.path.realpath(out_dir) == os.path.realpath(source_dir):
         raise InputError(f"annotated copies would replace the originals: give another folder than {out_dir}")
     try:
         Path(out_dir).mkdir(parents=True, exist_ok=True)

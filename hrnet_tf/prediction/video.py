@@ -15,7 +15,8 @@ from av.video.reformatter import VideoReformatter
 from hrnet_tf import first_bytes
 from hrnet_tf.data.pixels import check_pixels
 from hrnet_tf.errors import InputError
-from hrnet_tf.files import PathLike, check_readable, reason
+from hrnet_tf.files import PathLike, check_readable
+from hrnet_tf.prediction.streams import Stream, why
 
 VIDEO_SUFFIXES = (
     ".mp4",
@@ -96,14 +97,22 @@ class Video:
     What of a damaged file can be decoded comes, and a warning at the end says what does not.
 
     Attributes:
-        path: of the file.
+        path: of the file, or the `Stream`.
+        is_live: whether frames come in their time, and without an end that is known.
         announced: how many frames the file announces, 0 where it does not.
         start: what the file's own clock says at the first frame, in seconds; known from that on.
         end: when the last frame read so far ends, in seconds since the first one's beginning.
     """
 
-    def __init__(self, path: Path, container: av.container.InputContainer, stream: av.VideoStream, tells: bool = True):
+    def __init__(
+        self,
+        path: Path | Stream,
+        container: av.container.InputContainer,
+        stream: av.VideoStream,
+        tells: bool = True,
+    ):
         self.path, self._tells = path, tells
+        self.is_live = isinstance(path, Stream) and (path.is_camera or not container.duration)
         self.announced = stream.frames
         self._is_mp4 = "mp4" in container.format.name.split(",")
         if self._is_mp4 and stream.frames:
@@ -158,10 +167,12 @@ class Video:
     def _tell(self):
         """Warns of what the file announces or holds and could not be read."""
         wrong = []
-        if self._breaks_off():
+        if not self.is_live and self._breaks_off():
             wrong.append("it breaks off before the end that it announces")
         if self._error is not None:
-            wrong.append(f"it cannot be read further ({reason(self._error)})")
+            wrong.append(f"it cannot be read further ({why(self._error)})")
+        elif self.is_live:
+            wrong.append("it has ended")
         if self._lost:
             wrong.append(f"packets that could not be decoded: {self._lost}")
         if self._damaged:
@@ -195,27 +206,18 @@ def is_video(path: PathLike) -> bool:
 
 
 @contextlib.contextmanager
-def open_video(path: PathLike, tells: bool = True) -> Iterator[Video]:
-    """Yields the `Video` of a file, whose frames stream: its length takes no memory.
+def open_video(path: PathLike | Stream, tells: bool = True) -> Iterator[Video]:
+    """Yields the `Video` of a file, camera or address, whose frames stream: its length takes no memory.
 
     Args:
-        path: of the file.
+        path: of the file, or a `Stream`.
         tells: whether to warn at the end of what cannot be read.
 
     Raises:
-        InputError: `path` does not exist or is no video.
+        InputError: `path` does not exist or is no video, or nothing comes from there.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"video {path} does not exist")
-    try:
-        container = opened(path)
-    except av.FFmpegError as error:
-        kind = first_bytes.what_it_is(_head(path))
-        is_one = not kind or kind.endswith(" video")
-        why = f"truncated or not a video ({path.stat().st_size} bytes)" if is_one else f"it is {kind}"
-        raise InputError(f"cannot decode video {path}: {why}") from error
-    with container:
+    path = path if isinstance(path, Stream) else Path(path)
+    with path.open() if isinstance(path, Stream) else _opened_file(path) as container:
         stream = container.streams.best("video")
         if not isinstance(stream, av.VideoStream):
             has = "sound alone" if container.streams.audio else "neither pictures nor sound"
@@ -228,9 +230,24 @@ def open_video(path: PathLike, tells: bool = True) -> Iterator[Video]:
         yield Video(path, container, stream, tells)
 
 
-def opened(path: PathLike) -> av.container.InputContainer:
-    """The container of a file; raises `av.FFmpegError`. FFmpeg takes `12:30.mp4` for an address, but no whole path."""
-    return av.open(os.path.abspath(path), metadata_errors="ignore")
+def opened(path: PathLike | Stream) -> av.container.InputContainer:
+    """The container of a file or address; raises `av.FFmpegError`.
+
+    FFmpeg takes `12:30.mp4` for an address, but no whole path.
+    """
+    return path.open() if isinstance(path, Stream) else av.open(os.path.abspath(path), metadata_errors="ignore")
+
+
+def _opened_file(path: Path) -> av.container.InputContainer:
+    if not path.is_file():
+        raise InputError(f"video {path} does not exist")
+    try:
+        return opened(path)
+    except av.FFmpegError as error:
+        kind = first_bytes.what_it_is(_head(path))
+        is_one = not kind or kind.endswith(" video")
+        text = f"truncated or not a video ({path.stat().st_size} bytes)" if is_one else f"it is {kind}"
+        raise InputError(f"cannot decode video {path}: {text}") from error
 
 
 def _head(path: Path) -> bytes:
