@@ -54,13 +54,15 @@ def evaluate() -> None:
             --detections=detections.json --results=results.json
 
     Without --detections the people are cropped by their annotated boxes, which gives a higher AP than
-    a detector's boxes: published tables use the latter. A test split has no annotations: what is
-    written to --results goes to the benchmark's server.
+    a detector's boxes: published tables use the latter. Networks of whole images find everybody
+    without boxes. A test split has no annotations: what is written to --results goes to the
+    benchmark's server.
     """
     flag_groups.define_data_flags()
     flag_groups.define_prediction_flags()
     flag_groups.define_precision_flag()
     flag_groups.define_keypoint_names_flag()
+    flag_groups.define_scales_flag()
     flags.DEFINE_string("model", None, _NETWORK_FILE)
     flag_groups.define_allow_unverified_flag()
     flag_groups.define_trust_model_flag()

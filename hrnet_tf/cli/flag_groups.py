@@ -4,10 +4,10 @@ from absl import flags
 
 from hrnet_tf import benchmarks
 from hrnet_tf.codecs import CODECS, REFINEMENTS
-from hrnet_tf.data.augment import Augmentation
+from hrnet_tf.data.augment import Augmentation, ImageAugmentation
 from hrnet_tf.data.pixels import DEFAULT_MAX_PIXELS, HIGHEST_MAX_PIXELS
 from hrnet_tf.evaluation.similarity import REFERENCE_SUPPRESSION, SUPPRESSIONS
-from hrnet_tf.models.variants import CHANNEL_ORDERS, PRECISIONS, TOP_DOWN_NAMES, TRAINING_PRECISIONS, check_input_size
+from hrnet_tf.models.variants import CHANNEL_ORDERS, MODEL_NAMES, PRECISIONS, TRAINING_PRECISIONS, check_input_size
 
 flags.disclaim_key_flags()
 
@@ -20,7 +20,7 @@ def define_training_flags() -> None:
     """Flags of how a network is trained, and on what."""
     define_data_flags()
     define_prediction_flags()
-    flags.DEFINE_enum("model", None, TOP_DOWN_NAMES, "Network.")
+    flags.DEFINE_enum("model", None, MODEL_NAMES, "Network; higher_* find everybody in whole images, without boxes.")
     define_input_size_flag()
     flags.DEFINE_enum(
         "channel_order", "rgb", CHANNEL_ORDERS, "What the network is given; bgr as published pose_resnets."
@@ -59,19 +59,61 @@ def define_training_flags() -> None:
     flags.DEFINE_integer("seed", 0, "Of weights, order and augmentation.", lower_bound=0)
     flags.DEFINE_float("scale_factor", Augmentation.scale, "Augmentation: deviation of the scale.", 0, 0.9)
     flags.DEFINE_float(
-        "rotation_factor", Augmentation.rotation, "Augmentation: deviation of the angle, degrees.", 0, 180
+        "rotation_factor",
+        Augmentation.rotation,
+        "Augmentation: deviation of the angle, degrees; of whole images the largest angle.",
+        0,
+        180,
     )
     flags.DEFINE_float("flip_probability", Augmentation.flip_probability, "Augmentation: of mirroring.", 0, 1)
     flags.DEFINE_float(
         "half_body_probability", Augmentation.half_body_probability, "Augmentation: of showing half a body.", 0, 1
     )
+    flags.DEFINE_list(
+        "scale_range", ["0.75", "1.5"], "Augmentation of whole images: side of the crop, in the image's shorter sides."
+    )
+    flags.DEFINE_float(
+        "shift_factor",
+        ImageAugmentation.shift,
+        "Augmentation of whole images: largest shift, in sides of the crop.",
+        0,
+        1,
+    )
+    flags.DEFINE_float("tag_weight", 1e-3, "Loss of whole images: of tags, beside heatmaps.", 0)
     flags.DEFINE_integer("ohkm_keypoints", 0, "Loss: so many worst keypoints of a person, as OHKM's 8; 0: all.", 0)
     flags.DEFINE_bool("keypoint_weights", False, "Loss: 1.2 for elbows and knees, 1.5 for wrists and ankles, squared.")
     flags.DEFINE_bool("supervise_absent", False, "Loss: teach empty heatmaps for keypoints that are not annotated.")
+    flags.register_validator("scale_range", _is_range, "must be two numbers from 0.01 to 100, such as 0.75,1.5")
     flags.register_validator(
         "learning_rate_drops",
         lambda drops: all(d.isdecimal() and len(d) < 10 for d in drops),
         "must be epochs, like 170,200",
+    )
+
+
+def _is_range(texts):
+    """Whether --scale_range can be used."""
+    numbers = _numbers(texts)
+    return len(numbers) == 2 and 0.01 <= numbers[0] <= numbers[1] <= 100
+
+
+def _numbers(texts):
+    """The numbers that texts are, [] where one is none."""
+    try:
+        return [float(text) for text in texts]
+    except ValueError:
+        return []
+
+
+def define_scales_flag() -> None:
+    """Flag of the sizes in which whole images are looked at."""
+    flags.DEFINE_list(
+        "scales", ["1"], "Networks of whole images: sizes to look at the image in, such as 0.5,1,2, of --input_size's."
+    )
+    flags.register_validator(
+        "scales",
+        lambda texts: bool(_numbers(texts)) and 1.0 in _numbers(texts) and all(0.1 <= n <= 4 for n in _numbers(texts)),
+        "must be numbers from 0.1 to 4 with 1 among them, of which the tags come, such as 0.5,1,2",
     )
 
 

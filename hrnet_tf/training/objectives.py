@@ -10,6 +10,10 @@ from typing import Any, Protocol
 import tensorflow as tf
 
 from hrnet_tf import heatmaps
+from hrnet_tf.data.images import STRIDES
+from hrnet_tf.data.targets import ImageTargets
+from hrnet_tf.losses import MaskedHeatmapMSE, associative_embedding
+from hrnet_tf.models.variants import HEATMAPS, HEATMAPS_TAGS
 
 
 class Objective(Protocol):
@@ -43,3 +47,29 @@ class HeatmapObjective:
         heatmaps_true, target_weight = self._targets(*labels) if self._targets else labels
         _, pck = heatmaps.pck(heatmaps_true, outputs)
         return self._loss(heatmaps_true, outputs, target_weight), pck
+
+
+class TagsObjective:
+    """The losses of a network of whole images: of heatmaps at both sizes, and of tags, which tell people apart.
+
+    Source: HRNet/HigherHRNet-Human-Pose-Estimation, lib/core/loss.py, MultiLossFactory
+    """
+
+    metrics: tuple[str, ...] = ("heatmap_loss", "pull", "push")
+
+    def __init__(self, targets: ImageTargets, tag_weight: float = 1e-3):
+        """Takes what makes heatmaps and tags' places of the labels, and by what pull and push are multiplied."""
+        self._targets, self._tag_weight = targets, tag_weight
+
+    def __call__(
+        self, outputs: dict[str, tf.Tensor], keypoints: tf.Tensor, visible: tf.Tensor, mask: tf.Tensor
+    ) -> tuple[tf.Tensor, ...]:
+        """Takes the network's outputs, and the labels of `data.pipeline.image_dataset`."""
+        heatmaps, tags = tf.split(outputs[HEATMAPS_TAGS], 2, axis=-1)
+        low, indices = self._targets(keypoints, visible, STRIDES[0])
+        high, _ = self._targets(keypoints, visible, STRIDES[1])
+        error, step = MaskedHeatmapMSE(), STRIDES[0] // STRIDES[1]
+        heatmap_loss = error(low, heatmaps, mask[:, ::step, ::step]) + error(high, outputs[HEATMAPS], mask)
+        pull, push = associative_embedding(tags, indices)
+        heatmap_loss, pull, push = (tf.reduce_mean(part) for part in (heatmap_loss, pull, push))
+        return heatmap_loss + self._tag_weight * (pull + push), heatmap_loss, pull, push
