@@ -1,4 +1,4 @@
-"""Schedule, step, loop and checkpoints, on a network small enough to run many times."""
+"""Schedules, step, loop and checkpoints, on a network small enough to run many times."""
 
 import json
 import os
@@ -10,106 +10,23 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from small_run import (
+    OBJECTIVE,
+    PLAN,
+    Run,
+    assert_same_weights,
+    batch_of_step,
+    interrupt_at,
+    logged_steps,
+    small_model,
+)
 
 from hrnet_tf import InputError, build_model
 from hrnet_tf.losses import KeypointMSE
-from hrnet_tf.training.loop import Plan, Trainer
-from hrnet_tf.training.objectives import HeatmapObjective
+from hrnet_tf.training.loop import Plan
 from hrnet_tf.training.optimizer import make_optimizer
-from hrnet_tf.training.run_state import Checkpoint
-from hrnet_tf.training.schedules import WarmupStepDecay
+from hrnet_tf.training.schedules import WarmupCosineDecay, WarmupStepDecay
 from hrnet_tf.training.step import make_train_step
-
-PLAN = Plan(epochs=4, epoch_steps=3, eval_every=2, batch_size=2)
-OBJECTIVE = HeatmapObjective(KeypointMSE())
-
-
-def small_model(dtype="float32"):
-    keras.utils.set_random_seed(0)
-    images = keras.Input((16, 16, 3), name="images")
-    x = keras.layers.Conv2D(4, 3, strides=4, padding="same", dtype=dtype)(images)
-    x = keras.layers.BatchNormalization(dtype=dtype)(x)
-    return keras.Model(images, keras.layers.Conv2D(3, 1, dtype="float32")(x))
-
-
-def batch_of_step(step):
-    rng = np.random.default_rng(step)
-    return (
-        rng.integers(0, 256, (2, 16, 16, 3)).astype(np.uint8),
-        rng.random((2, 4, 4, 3)).astype(np.float32),
-        np.ones((2, 3), np.float32),
-    )
-
-
-def make_dataset(first_step, last_step):
-    specs = tuple(tf.TensorSpec(array.shape, array.dtype) for array in batch_of_step(0))
-    return tf.data.Dataset.from_generator(
-        lambda: (batch_of_step(step) for step in range(first_step, last_step)), output_signature=specs
-    )
-
-
-class Run:
-    """A trainer with everything around it; `aps` are what the evaluations return."""
-
-    def __init__(self, work_dir, resume=False, aps=(0.1, 0.2), make_dataset=make_dataset, on_evaluate=None):
-        os.makedirs(work_dir / "checkpoints", exist_ok=True)
-        self.model = small_model()
-        self.optimizer = make_optimizer(WarmupStepDecay(0.01, [6], warmup_steps=2), "float32")
-        self.optimizer.build(self.model.trainable_variables)
-        self.checkpoint = Checkpoint(str(work_dir), self.model, self.optimizer)
-        if resume:
-            assert self.checkpoint.restore()
-        self.evaluated, self.saved_best = [], []
-        strategy = tf.distribute.get_strategy()
-
-        def evaluate():
-            if on_evaluate:
-                on_evaluate()
-            self.evaluated.append(self.checkpoint.step)
-            ap = aps[self.checkpoint.step // 6 - 1]
-            return {"AP": ap}, np.zeros((4, 4, 3), np.uint8)
-
-        self.train_step = make_train_step(strategy, self.model, self.optimizer, OBJECTIVE, use_xla=False)
-        self.trainer = Trainer(
-            strategy=strategy,
-            model=self.model,
-            optimizer=self.optimizer,
-            train_step=self.train_step,
-            make_dataset=make_dataset,
-            evaluate=evaluate,
-            main_metric="AP",
-            save_best=lambda metrics: self.saved_best.append(self.checkpoint.step),
-            plan=PLAN,
-            checkpoint=self.checkpoint,
-            work_dir=str(work_dir),
-        )
-
-    def go(self):
-        return self.trainer.run()
-
-    def weights(self):
-        return [v.numpy() for v in self.model.variables + self.optimizer.variables]
-
-
-def assert_same_weights(a, b):
-    for x, y in zip(a.weights(), b.weights(), strict=True):
-        np.testing.assert_array_equal(x, y)
-
-
-def interrupt_at(step, signal_number=signal.SIGINT):
-    """A dataset whose batch number `step` comes with a Ctrl-C, or another signal."""
-
-    def make(first_step, last_step):
-        def batches():
-            for number in range(first_step, last_step):
-                if number == step:
-                    os.kill(os.getpid(), signal_number)
-                yield batch_of_step(number)
-
-        specs = tuple(tf.TensorSpec(array.shape, array.dtype) for array in batch_of_step(0))
-        return tf.data.Dataset.from_generator(batches, output_signature=specs)
-
-    return make
 
 
 def test_learning_rate():
@@ -117,6 +34,14 @@ def test_learning_rate():
     rates = [float(schedule(step)) for step in (0, 1, 3, 4, 9, 10, 19, 20, 100)]
     np.testing.assert_allclose(rates, [2.5e-4, 5e-4, 1e-3, 1e-3, 1e-3, 1e-4, 1e-4, 1e-5, 1e-5], rtol=1e-6)
     assert float(WarmupStepDecay(1e-3)(0)) == pytest.approx(1e-3)
+
+
+def test_cosine_falls_from_the_warm_up_to_zero():
+    schedule = WarmupCosineDecay(0.5, last_step=110, warmup_steps=10)
+    rates = [float(schedule(step)) for step in (0, 4, 9, 10, 35, 60, 85, 110, 200)]
+    expected = [0.05, 0.25, 0.5, 0.5, 0.25 * (1 + np.sqrt(0.5)), 0.25, 0.25 * (1 - np.sqrt(0.5)), 0, 0]
+    np.testing.assert_allclose(rates, expected, atol=1e-7)
+    assert float(WarmupCosineDecay(0.5, 4)(1)) == pytest.approx(0.25 * (1 + np.cos(np.pi / 4)))
 
 
 def test_evaluations_fall_on_multiples_and_on_the_end():
@@ -219,19 +144,21 @@ def test_a_step_is_traced_once_for_all_batches(tmp_path):
     assert run.train_step.experimental_get_tracing_count() == 1
 
 
-@pytest.mark.parametrize("stop", [1, 4, 5])
-def test_an_interrupted_and_resumed_run_equals_a_whole_one(tmp_path, stop):
+@pytest.mark.parametrize(("stop", "ema_decay"), [(1, 0), (4, 0), (5, 0), (4, 0.9)])
+def test_an_interrupted_and_resumed_run_equals_a_whole_one(tmp_path, stop, ema_decay):
     for name in ("whole", "parts"):
         (tmp_path / name).mkdir()
-    whole = Run(tmp_path / "whole")
+    whole = Run(tmp_path / "whole", ema_decay=ema_decay)
     assert whole.go() == 0
-    first = Run(tmp_path / "parts", make_dataset=interrupt_at(stop))
+    first = Run(tmp_path / "parts", make_dataset=interrupt_at(stop), ema_decay=ema_decay)
     assert first.go() in (130, 143)
     assert 0 < first.checkpoint.step < PLAN.last_step
-    second = Run(tmp_path / "parts", resume=True)
+    second = Run(tmp_path / "parts", resume=True, ema_decay=ema_decay)
     assert second.checkpoint.step == first.checkpoint.step
     assert second.go() == 0
     assert_same_weights(whole, second)
+    one, other = (logged_steps(tmp_path / name) for name in ("whole", "parts"))
+    assert one == other and len(one) == 2
     assert first.evaluated + second.evaluated == whole.evaluated
     assert second.checkpoint.best_metric == whole.checkpoint.best_metric
 
@@ -259,39 +186,6 @@ def test_resuming_drops_what_was_logged_after_the_checkpoint(tmp_path):
     assert Run(tmp_path, resume=True).go() == 0
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines if "loss" in line] == [6, 12]
-
-
-@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
-def test_a_loss_that_is_not_finite_stops_and_names_the_step(tmp_path, bad):
-    def make(first_step, last_step):
-        return (
-            make_dataset(first_step, last_step)
-            .enumerate(first_step)
-            .map(lambda i, batch: (batch[0], tf.where(i == 7, bad, batch[1]), batch[2]))
-        )
-
-    run = Run(tmp_path, make_dataset=make)
-    with pytest.raises(InputError, match=r"loss is (nan|inf) at step 8 \(epoch 3\)"):
-        run.go()
-    restored = Run(tmp_path, resume=True)
-    assert restored.checkpoint.step == 6
-    assert all(np.isfinite(w).all() for w in restored.weights())
-
-
-def test_float16_skips_overflowing_steps():
-    model = small_model("mixed_float16")
-    optimizer = make_optimizer(0.01, "mixed_float16")
-    optimizer.build(model.trainable_variables)
-    step = make_train_step(tf.distribute.get_strategy(), model, optimizer, OBJECTIVE, use_xla=False)
-    scale = float(optimizer.dynamic_scale.numpy())
-    images, heatmaps, weight = batch_of_step(0)
-    before = [v.numpy() for v in model.trainable_variables]
-    step(tf.constant(images), tf.constant(heatmaps * 1e7), tf.constant(weight))
-    assert float(optimizer.dynamic_scale.numpy()) == scale / 2
-    assert all(np.array_equal(v.numpy(), b) for v, b in zip(model.trainable_variables, before, strict=True))
-    step(tf.constant(images), tf.constant(heatmaps), tf.constant(weight))
-    assert any(not np.array_equal(v.numpy(), b) for v, b in zip(model.trainable_variables, before, strict=True))
-    assert all(np.isfinite(v.numpy()).all() for v in model.trainable_variables)
 
 
 def test_a_work_dir_that_is_removed_ends_the_run_in_a_line(tmp_path):

@@ -40,9 +40,7 @@ def define_training_flags() -> None:
     flags.DEFINE_bool("resume", False, "Continue the run in --work_dir, if there is one.")
     flags.DEFINE_float("save_minutes", 10, "The state is saved at every evaluation, and at least this often.", 0)
     flags.DEFINE_integer("epochs", 210, "Passes over the training people.", lower_bound=1)
-    flags.DEFINE_float("learning_rate", 1e-3, "Of Adam, before the first drop.", lower_bound=0)
-    flags.DEFINE_list("learning_rate_drops", ["170", "200"], "Epochs (from 0) before which the rate is divided by 10.")
-    flags.DEFINE_integer("warmup_steps", 0, "Steps over which the learning rate rises to its value.", lower_bound=0)
+    _define_optimization_flags()
     flags.DEFINE_enum(
         "precision",
         "float32",
@@ -84,10 +82,43 @@ def define_training_flags() -> None:
     flags.DEFINE_bool("keypoint_weights", False, "Loss: 1.2 for elbows and knees, 1.5 for wrists and ankles, squared.")
     flags.DEFINE_bool("supervise_absent", False, "Loss: teach empty heatmaps for keypoints that are not annotated.")
     flags.register_validator("scale_range", _is_range, "must be two numbers from 0.01 to 100, such as 0.75,1.5")
+
+
+def _define_optimization_flags() -> None:
+    """Flags of how weights follow from gradients."""
+    flags.DEFINE_float("learning_rate", 1e-3, "Of Adam: the highest.", lower_bound=0)
+    flags.DEFINE_enum(
+        "schedule", "step", ["step", "cosine"], "The learning rate falls at --learning_rate_drops, or to 0 at the end."
+    )
+    flags.DEFINE_list("learning_rate_drops", ["170", "200"], "Epochs (from 0) before which the rate is divided by 10.")
+    flags.DEFINE_integer("warmup_steps", 0, "Steps over which the learning rate rises to its value.", lower_bound=0)
+    flags.DEFINE_float("weight_decay", 0, "Of AdamW, times the learning rate; biases and BatchNorm have none.", 0)
+    flags.DEFINE_float("clip_norm", 0, "Gradients of a larger norm, all together, are scaled down to it; 0: none.", 0)
+    flags.DEFINE_integer(
+        "max_bad_steps", 20, "The run ends after so many steps in a row whose loss or gradients are not finite.", 1
+    )
+    flags.DEFINE_float(
+        "ema_decay",
+        0,
+        "What stays in a step of the moving average of the weights, such as 0.999, which is evaluated and saved in the "
+        "weights' place; 0: no average.",
+        0,
+        0.999999,
+    )
+    flags.DEFINE_list(
+        "freeze",
+        [],
+        "Parts that keep the weights of --pretrained: stem,layer1,transition1,stage2,... by layers' names.",
+    )
     flags.register_validator(
         "learning_rate_drops",
         lambda drops: all(d.isdecimal() and len(d) < 10 for d in drops),
         "must be epochs, like 170,200",
+    )
+    flags.register_multi_flags_validator(
+        ["freeze", "pretrained"],
+        lambda given: given["pretrained"] or not given["freeze"],
+        "--freeze keeps parts as --pretrained has them: give that too",
     )
 
 

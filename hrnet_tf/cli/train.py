@@ -20,11 +20,13 @@ from hrnet_tf.models.variants import kind_of, size_to_build
 from hrnet_tf.prediction.keypoints import prediction_sheet
 from hrnet_tf.pretrained import weights_file
 from hrnet_tf.skeletons import match_in_words
+from hrnet_tf.training.average import MovingAverage
+from hrnet_tf.training.freezing import freeze
 from hrnet_tf.training.fused import with_fused_batch_norm
 from hrnet_tf.training.loop import Plan, Trainer
 from hrnet_tf.training.optimizer import make_optimizer
 from hrnet_tf.training.run_state import Checkpoint, claimed, fingerprint
-from hrnet_tf.training.schedules import WarmupStepDecay
+from hrnet_tf.training.schedules import WarmupCosineDecay, WarmupStepDecay
 from hrnet_tf.training.step import make_train_step
 from hrnet_tf.weights.load import initialize_from
 
@@ -51,13 +53,16 @@ def main() -> int:
     run |= {f"num_{task.unit}": len(records), "batch_size": FLAGS.batch_size, "seed": FLAGS.seed}
     run |= {"channel_order": FLAGS.channel_order, "codec": FLAGS.codec or "msra", "precision": precision}
     run |= {"keypoints": ",".join(records.skeleton.names), "people": fingerprint(records)}
+    run |= {"freeze": ",".join(sorted(FLAGS.freeze)), "averaged": FLAGS.ema_decay > 0}
 
     keras.utils.set_random_seed(FLAGS.seed)
     with strategy.scope():
         size = size_to_build(FLAGS.model, shared.input_size())
         plain = build_model(FLAGS.model, size, num_keypoints, precision, FLAGS.channel_order)
         if start:
-            print(initialize_from(plain, start))
+            report = initialize_from(plain, start)
+            print(report)
+            freeze(plain, FLAGS.freeze, report.kept_fresh)
         model = with_fused_batch_norm(plain, FLAGS.sync_batch_norm)
     words = (
         f"{FLAGS.model} {FLAGS.input_size}, {len(records)} {task.unit} to train on, evaluation on "
@@ -74,14 +79,17 @@ def _train(task, strategy, model, precision, records, val_people, words):
     with strategy.scope():
         optimizer = _make_optimizer(len(records), precision)
         optimizer.build(model.trainable_variables)
-        checkpoint = Checkpoint(FLAGS.work_dir, model, optimizer)
+        average = MovingAverage(model, FLAGS.ema_decay) if FLAGS.ema_decay else None
+        checkpoint = Checkpoint(FLAGS.work_dir, model, optimizer, average)
     if FLAGS.resume and checkpoint.restore():
         print(f"resuming after step {checkpoint.step}")
         if checkpoint.step > FLAGS.epochs * steps_per_epoch(len(records), FLAGS.batch_size):
             raise InputError(f"--epochs={FLAGS.epochs} end before step {checkpoint.step}, which the run has reached")
     print(words)
     bad_images = shared.BadImages()
-    exit_code = _make_trainer(task, strategy, model, optimizer, checkpoint, records, val_people, bad_images).run()
+    exit_code = _make_trainer(
+        task, strategy, model, optimizer, average, checkpoint, records, val_people, bad_images
+    ).run()
     bad_images.report()
     if exit_code:
         print(f"stopped after step {checkpoint.step}; the same command with --resume goes on from there")
@@ -113,16 +121,20 @@ def _check_keypoints(skeleton, validation):
 
 def _make_optimizer(num_samples, precision):
     epoch_steps = steps_per_epoch(num_samples, FLAGS.batch_size)
-    drops = [int(epoch) * epoch_steps for epoch in FLAGS.learning_rate_drops]
-    schedule = WarmupStepDecay(FLAGS.learning_rate, drops, warmup_steps=FLAGS.warmup_steps)
-    return make_optimizer(schedule, precision)
+    if FLAGS.schedule == "cosine":
+        schedule = WarmupCosineDecay(FLAGS.learning_rate, FLAGS.epochs * epoch_steps, FLAGS.warmup_steps)
+    else:
+        drops = [int(epoch) * epoch_steps for epoch in FLAGS.learning_rate_drops]
+        schedule = WarmupStepDecay(FLAGS.learning_rate, drops, warmup_steps=FLAGS.warmup_steps)
+    return make_optimizer(schedule, precision, weight_decay=FLAGS.weight_decay, clip_norm=FLAGS.clip_norm)
 
 
-def _make_trainer(task, strategy, model, optimizer, checkpoint, records, val_people, bad_images):
+def _make_trainer(task, strategy, model, optimizer, average, checkpoint, records, val_people, bad_images):
+    evaluated = average.model if average else model
     card = shared.make_card(FLAGS.model, shared.input_size(), records.skeleton)
-    evaluate = task.make_evaluate(strategy, model, card, val_people, bad_images)
+    evaluate = task.make_evaluate(strategy, evaluated, card, val_people, bad_images)
     train_step = make_train_step(
-        strategy, model, optimizer, task.objective(card), _use_xla(), FLAGS.accumulate, FLAGS.sync_batch_norm
+        strategy, model, optimizer, task.objective(card), _use_xla(), FLAGS.accumulate, FLAGS.sync_batch_norm, average
     )
 
     def evaluate_with_picture():
@@ -130,7 +142,7 @@ def _make_trainer(task, strategy, model, optimizer, checkpoint, records, val_peo
         return metrics, prediction_sheet(keypoints, people)
 
     def save_best(metrics):
-        export_keras(model, os.path.join(FLAGS.work_dir, "best.keras"), dataclasses.replace(card, metrics=metrics))
+        export_keras(evaluated, os.path.join(FLAGS.work_dir, "best.keras"), dataclasses.replace(card, metrics=metrics))
 
     epoch_steps = steps_per_epoch(len(records), FLAGS.batch_size)
     return Trainer(
@@ -146,6 +158,8 @@ def _make_trainer(task, strategy, model, optimizer, checkpoint, records, val_peo
         checkpoint=checkpoint,
         work_dir=FLAGS.work_dir,
         save_interval=60 * FLAGS.save_minutes,
+        average=average,
+        max_bad_steps=FLAGS.max_bad_steps,
     )
 
 

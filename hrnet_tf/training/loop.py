@@ -17,6 +17,7 @@ from hrnet_tf.data.pipeline import input_error
 from hrnet_tf.devices import memory_advice
 from hrnet_tf.errors import InputError
 from hrnet_tf.files import PathLike
+from hrnet_tf.training.average import MovingAverage
 from hrnet_tf.training.report import MetricsLog, Progress
 from hrnet_tf.training.run_state import Checkpoint
 from hrnet_tf.training.step import make_average_statistics, over_replicas
@@ -32,6 +33,8 @@ _LESS_MEMORY = (
 )
 # Steps between entries in the metrics log.
 _LOG_STEPS = 50
+# Steps in a row that may be skipped; dynamic loss scaling begins at 2^15, and halves with each.
+DEFAULT_MAX_BAD_STEPS = 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,6 +79,9 @@ class Trainer:
         checkpoint: a `Checkpoint`, restored if there is something to resume.
         work_dir: folder of the metrics.
         save_interval: seconds; the state is saved at every evaluation, and at least this often.
+        average: what follows `model`, if anything does.
+        max_bad_steps: the run ends after so many steps in a row whose loss or gradients are not finite. Each of
+            them is skipped: weights, average and moments stay as they were.
     """
 
     def __init__(
@@ -93,9 +99,12 @@ class Trainer:
         checkpoint: Checkpoint,
         work_dir: PathLike,
         save_interval: float = 600,
+        average: MovingAverage | None = None,
+        max_bad_steps: int = DEFAULT_MAX_BAD_STEPS,
     ):
         self._strategy, self._train_step, self._is_built = strategy, train_step, False
-        self._average_statistics = make_average_statistics(strategy, model)
+        self._average_statistics = make_average_statistics(strategy, model, *([average.model] if average else []))
+        self._max_bad_steps = max_bad_steps
         self._optimizer = getattr(optimizer, "inner_optimizer", optimizer)
         self._evaluate, self._main_metric, self._save_best = evaluate, main_metric, save_best
         self._plan, self._checkpoint, self._save_interval = plan, checkpoint, save_interval
@@ -103,7 +112,6 @@ class Trainer:
         self._progress = Progress(checkpoint.step, plan.last_step, plan.epoch_steps, plan.batch_size)
         dataset = make_dataset(checkpoint.step, plan.last_step)
         self._batches = iter(strategy.experimental_distribute_dataset(dataset))
-        self._since_log: list[dict[str, float]] = []
         self._saved_at = time.monotonic()
 
     def run(self) -> int:
@@ -117,8 +125,8 @@ class Trainer:
             the others.
 
         Raises:
-            InputError: a loss that is not finite (naming the step), an image that cannot be read,
-                a disk that is full.
+            InputError: too many steps in a row whose loss or gradients are not finite (naming the last one and
+                the state before), an image that cannot be read, a disk that is full.
         """
         checkpoint, plan = self._checkpoint, self._plan
         with contextlib.closing(self._log), contextlib.closing(self._progress), _Interruption() as interruption:
@@ -163,31 +171,33 @@ class Trainer:
             raise input_error(error) or error from error
 
     def _look(self, pending):
-        """Reads the scalars of the latest steps off the device; reports them and stops at a bad loss."""
-        first_step = self._checkpoint.step - len(pending)
+        """Reads the scalars of the latest steps off the device; reports them and stops at too many bad ones."""
+        checkpoint = self._checkpoint
+        first_step = checkpoint.step - len(pending)
         for step, scalars in enumerate(pending, first_step + 1):
             with memory_advice(_LESS_MEMORY):
                 values = {name: over_replicas(self._strategy, value) for name, value in scalars.items()}
-            if not math.isfinite(values["loss"]):
+            checkpoint.bad_steps = 0 if math.isfinite(values["gradient_norm"]) else checkpoint.bad_steps + 1
+            if checkpoint.bad_steps >= self._max_bad_steps:
                 epoch = (step - 1) // self._plan.epoch_steps + 1
                 raise InputError(
-                    f"loss is {values['loss']} at step {step} (epoch {epoch}). Lower --learning_rate, or use "
-                    "--precision=float32; the last checkpoint is from before this step"
+                    f"{checkpoint.bad_steps} steps in a row, up to step {step} (epoch {epoch}), had a loss or "
+                    f"gradients that are not finite; the last loss is {values['loss']}. Lower --learning_rate, or give "
+                    f"--clip_norm or --precision=float32. The last good state is {checkpoint.saved}"
                 )
-            self._since_log.append(values)
+            checkpoint.since_log.append(values)
             if step % _LOG_STEPS == 0 or step == self._plan.next_evaluation(step - 1):
                 self._log_training(step)
-        if self._since_log:
-            self._progress.update(self._checkpoint.step, self._means())
-
-    def _means(self):
-        return {name: sum(of[name] for of in self._since_log) / len(self._since_log) for name in self._since_log[0]}
+        if checkpoint.since_log:
+            self._progress.update(checkpoint.step, _means(checkpoint.since_log))
 
     def _log_training(self, step):
-        means = self._means()
+        logged, self._checkpoint.since_log = self._checkpoint.since_log, []
+        means = _means(logged)
         self._progress.update(step, means)
-        self._log.scalars(step, {**means, "learning_rate": float(self._optimizer.learning_rate)})
-        self._since_log = []
+        skipped = sum(not math.isfinite(values["gradient_norm"]) for values in logged)
+        rate = float(self._optimizer.learning_rate)
+        self._log.scalars(step, {**means, "skipped_steps": skipped, "learning_rate": rate})
 
     def _save(self):
         self._average_statistics()
@@ -215,6 +225,12 @@ class Trainer:
         checkpoint.evaluated_step = checkpoint.step
         checkpoint.save()
         self._progress.leave_out(time.monotonic() - start)
+
+
+def _means(steps):
+    """{name: mean} of the scalars of steps; those that are not finite, of skipped steps, do not count."""
+    finite = {name: [of[name] for of in steps if math.isfinite(of[name])] for name in steps[0]}
+    return {name: sum(values) / len(values) for name, values in finite.items() if values}
 
 
 class _Interruption:

@@ -81,7 +81,7 @@ def _is_before(line, step, evaluated_step):
     """Whether a line of the log is from up to `step`, and from up to `evaluated_step` if of an evaluation."""
     try:
         entry = json.loads(line)
-        is_of_steps = not entry.keys().isdisjoint(("loss", "save_seconds"))
+        is_of_steps = not entry.keys().isdisjoint(("learning_rate", "save_seconds"))
         return entry["step"] <= (step if is_of_steps else evaluated_step)
     except (ValueError, KeyError, TypeError, AttributeError):  # the last line of a run that was killed, or damage
         return False

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import keras
 
     from hrnet_tf.data.records import PersonRecords
+    from hrnet_tf.training.average import MovingAverage
 
 _RUN_FILE, _LOCK, _STATES = "run.json", "lock", "checkpoints"
 
@@ -108,7 +109,7 @@ def is_work_dir(path: PathLike) -> bool:
 
 
 def load_last(work_dir: PathLike) -> tuple[keras.Model, str]:
-    """The network of a run as it was at its last good state.
+    """The network of a run, or the moving average of it where there is one, as it was at its last good state.
 
     Args:
         work_dir: folder of the run.
@@ -127,30 +128,52 @@ def load_last(work_dir: PathLike) -> tuple[keras.Model, str]:
         codec = run["codec"]
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise InputError(f"{work_dir}/{_RUN_FILE} is not what a run has written: {reason(error)}") from error
-    if states.load(tf.train.Checkpoint(model=model), whole=False) is None:
+    evaluated = "average" if run.get("averaged") else "model"
+    if states.load(tf.train.Checkpoint(**{evaluated: model}), whole=False) is None:
         raise InputError(f"{work_dir} has no checkpoint yet")
     return model, codec
 
 
 class Checkpoint:
-    """Model, optimizer and progress of a run, saved under `<work_dir>/checkpoints`: see `States`.
+    """Model, optimizer, average and progress of a run, saved under `<work_dir>/checkpoints`: see `States`.
 
     Attributes:
         step: steps done.
         evaluated_step: the step of the last evaluation.
         best_metric: of the best evaluation so far, minus infinity before the first.
+        bad_steps: how many steps were skipped in a row, up to the last one.
+        since_log: {name: number} of each step since the last entry in the log.
     """
 
-    def __init__(self, work_dir: PathLike, model: keras.Model, optimizer: keras.optimizers.Optimizer):
-        self._checkpoint = tf.train.Checkpoint(model=model, optimizer=optimizer)
+    def __init__(
+        self,
+        work_dir: PathLike,
+        model: keras.Model,
+        optimizer: keras.optimizers.Optimizer,
+        average: MovingAverage | None = None,
+    ):
+        more = {"average": average.model} if average else {}
+        self._checkpoint = tf.train.Checkpoint(model=model, optimizer=optimizer, **more)
         self._states = States(os.path.join(work_dir, _STATES))
         self.step, self.evaluated_step, self.best_metric = 0, 0, float("-inf")
+        self.bad_steps, self.since_log = 0, list[dict[str, float]]()
+        self._saved_step = 0
+
+    @property
+    def saved(self) -> str:
+        """Which state on the disk was the last to be saved or read, in words."""
+        return (
+            f"{self._states.latest}, after step {self._saved_step}"
+            if self._states.latest
+            else "none: there is none yet"
+        )
 
     def save(self) -> dict[str, float]:
         """Writes the state. Returns what that took: "save_seconds" and "save_megabytes"."""
         start = time.monotonic()
-        names = "step", "evaluated_step", "best_metric"
+        names = "step", "evaluated_step", "best_metric", "bad_steps", "since_log"
         size = self._states.save(self._checkpoint, {name: getattr(self, name) for name in names})
+        self._saved_step = self.step
         return {"save_seconds": round(time.monotonic() - start, 3), "save_megabytes": round(size / 2**20, 3)}
 
     def restore(self) -> bool:
@@ -158,4 +181,5 @@ class Checkpoint:
         found = self._states.load(self._checkpoint)
         for name, value in (found or {}).items():
             setattr(self, name, value)
+        self._saved_step = self.step
         return found is not None

@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import tensorflow as tf
 
@@ -24,20 +25,26 @@ _BLOCK = 1 << 22  # bytes that are hashed at a time
 
 
 class States:
-    """The numbered states in a folder."""
+    """The numbered states in a folder.
+
+    Attributes:
+        folder: theirs.
+        latest: folder of the one that was saved or read last; None before.
+    """
 
     def __init__(self, folder: PathLike):
         self.folder = Path(folder)
+        self.latest: Path | None = None
 
     def __bool__(self) -> bool:
         return bool(self._numbers())
 
-    def save(self, checkpoint: tf.train.Checkpoint, progress: dict[str, float]) -> int:
+    def save(self, checkpoint: tf.train.Checkpoint, progress: dict[str, Any]) -> int:
         """Writes a state, and removes what is older than the one before it.
 
         Args:
             checkpoint: variables.
-            progress: {name: number} to be had again from `load`.
+            progress: {name: what JSON can hold} to be had again from `load`.
 
         Returns:
             its bytes.
@@ -64,11 +71,12 @@ class States:
         except (tf.errors.OpError, OSError) as error:
             shutil.rmtree(staging, ignore_errors=True)
             raise InputError(f"cannot write a checkpoint to {self.folder}: {reason(error)}") from error
+        self.latest = self._path(number)
         for old in numbers[: 1 - _KEPT]:
             shutil.rmtree(self._path(old), ignore_errors=True)
         return size
 
-    def load(self, checkpoint: tf.train.Checkpoint, whole: bool = True) -> dict[str, float] | None:
+    def load(self, checkpoint: tf.train.Checkpoint, whole: bool = True) -> dict[str, Any] | None:
         """Reads the newest state that is good, and says which were not.
 
         Args:
@@ -93,6 +101,7 @@ class States:
                 status.assert_existing_objects_matched()
                 if not whole:
                     status.expect_partial()
+                self.latest = path
                 return manifest["progress"]
             # Of the reader, on what was never a state of these variables; IndexError on a damaged file.
             except (tf.errors.OpError, OSError, AssertionError, LookupError, TypeError, ValueError) as error:

@@ -11,10 +11,12 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from hrnet_tf.training.average import MovingAverage
 from hrnet_tf.training.objectives import Objective
-from hrnet_tf.training.optimizer import handles, learning_rate, loss_scale, make_update, read, scales_loss, state
+from hrnet_tf.training.optimizer import learning_rate, loss_scale, make_update, state
+from hrnet_tf.training.variables import handles, moving_statistics, read
 
-_SCALAR, _FLAG = tf.TensorSpec((), tf.float32), tf.TensorSpec((), tf.bool)
+_SCALAR = tf.TensorSpec((), tf.float32)
 
 
 def make_train_step(
@@ -25,8 +27,12 @@ def make_train_step(
     use_xla: bool,
     accumulate: int = 1,
     synchronized: bool = False,
+    average: MovingAverage | None = None,
 ) -> Callable[..., dict[str, Any]]:
     """Builds the function that trains on one global batch.
+
+    Where the loss or a gradient is not finite, on whichever replica, nothing is updated but the loss scale; BatchNorm's
+    statistics follow every part of a batch whose own are finite.
 
     Args:
         strategy: the tf.distribute.Strategy that `model` was built under.
@@ -37,33 +43,36 @@ def make_train_step(
         accumulate: parts of equal length that every replica's share of a batch is gone through in, one after
             the other, before the update; memory is that of one.
         synchronized: the network's BatchNorm is synchronized over replicas; cannot be compiled.
+        average: what follows `model`, if anything does.
 
     Returns:
-        A tf.function (images, *labels), possibly per replica, -> "loss" and the objective's `metrics`, each a
-        scalar on every replica's device; `over_replicas` of them are the mean loss over the global batch and the
-        means of the replicas' metrics.
+        A tf.function (images, *labels), possibly per replica, -> "loss", the objective's `metrics` and
+        "gradient_norm", each a scalar on every replica's device; `over_replicas` of them are the mean loss over the
+        global batch, the means of the replicas' metrics, and the norm of the gradients before they are clipped, NaN
+        where the step was skipped.
     """
     num_replicas = strategy.num_replicas_in_sync
     shares = num_replicas * accumulate
-    trained, kept = model.trainable_variables, model.non_trainable_variables
+    trained, kept, gathered = model.trainable_variables, model.non_trainable_variables, moving_statistics(model)
     scalars = ("loss", *objective.metrics)
-    sums = [_SCALAR] * (len(scalars) + 1) + [tf.TensorSpec(v.shape) for v in trained]
+    sums = [_SCALAR] * len(scalars) + [tf.TensorSpec(v.shape) for v in trained]
+    # Of the update, beside what is trained and the state of the optimizer.
+    averaged = (gathered, average.variables) if average else ([], [])
 
     def gradients(trained_handles, kept_handles, before, loss_scale, images, *labels):
-        """Sums of this and the parts before: the scalars, whether gradients overflow, and the gradients."""
+        """Sums of this and the parts before: the scalars and the gradients."""
         weights, statistics = (
             [read(*pair) for pair in zip(*of, strict=True)] for of in ((trained_handles, trained), (kept_handles, kept))
         )
         with tf.GradientTape() as tape:
             tape.watch(weights)
-            outputs, statistics = model.stateless_call(weights, statistics, images, training=True)
+            outputs, new = model.stateless_call(weights, statistics, images, training=True)
             # All replicas and parts have equal shares of the batch, and are summed.
             values = [value / shares for value in objective(outputs, *labels)]
             scaled = values[0] * loss_scale
         grads = tape.gradient(scaled, weights)
-        for handle, new in zip(kept_handles, statistics, strict=True):
-            tf.raw_ops.AssignVariableOp(resource=handle, value=new)
-        found = [*values, _overflow(grads) if scales_loss(optimizer) else tf.constant(0.0), *grads]
+        _gather(zip(kept, kept_handles, statistics, new, strict=True), gathered)
+        found = [*values, *grads]
         return [old + new for old, new in zip(before, found, strict=True)] if before else found
 
     def replica_step(run, update, images, *labels):
@@ -71,24 +80,24 @@ def make_train_step(
         parts = zip(*(tf.split(array, accumulate) for array in (images, *labels)), strict=True)
         for part in parts:
             before = run(handles(trained), handles(kept), before, loss_scale(optimizer), *part)
-        values, summed = before[: len(scalars)], before[len(scalars) :]
+        values, grads = before[: len(scalars)], before[len(scalars) :]
+        loss = values[0]
         if num_replicas > 1:
-            summed = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, summed)
-        overflow, *grads = summed
-        update(handles(trained), *map(handles, state(optimizer)), grads, learning_rate(optimizer), overflow == 0)
-        return dict(zip(scalars, values, strict=True))
+            context = tf.distribute.get_replica_context()
+            loss, *grads = context.all_reduce(tf.distribute.ReduceOp.SUM, [loss, *grads])
+        changed = map(handles, (trained, *state(optimizer), *averaged))
+        norm = update(*changed, grads, learning_rate(optimizer), loss)
+        return {**dict(zip(scalars, values, strict=True)), "gradient_norm": norm / num_replicas}
 
     @tf.function(autograph=False)
     def train_step(*batch):
-        run, update = gradients, make_update(optimizer)
+        run, update = gradients, make_update(optimizer, average)
         if not synchronized:  # that is an all-reduce, and must know on which replica it is
             before = sums if accumulate > 1 else []
             parts = [_part(strategy, array, accumulate) for array in batch]
             run = _traced(run, use_xla, _handles(trained), _handles(kept), before, _SCALAR, *parts)
-            of_optimizer = map(_handles, state(optimizer))
-            update = _traced(
-                update, use_xla, _handles(trained), *of_optimizer, sums[len(scalars) + 1 :], _SCALAR, _FLAG
-            )
+            changed = map(_handles, (trained, *state(optimizer), *averaged))
+            update = _traced(update, use_xla, *changed, sums[len(scalars) :], _SCALAR, _SCALAR)
         # Not reduced: that would copy them to the host, and the host would wait for every step.
         return strategy.run(replica_step, args=(run, update, *batch))
 
@@ -110,9 +119,15 @@ def _part(strategy, array, count):
     return tf.TensorSpec((share.shape[0] // count, *share.shape[1:]), share.dtype)
 
 
-def _overflow(grads):
-    """1 where a gradient is not finite, else 0."""
-    return tf.where(tf.reduce_all([tf.reduce_all(tf.math.is_finite(grad)) for grad in grads]), 0.0, 1.0)
+def _gather(kept, gathered):
+    """Sets those of the variables (variable, handle, old, new) that are `gathered`, if all of them are finite."""
+    of_batch_norm = {id(variable) for variable in gathered}
+    chosen = [of for variable, *of in kept if id(variable) in of_batch_norm]
+    if not chosen:
+        return
+    finite = tf.reduce_all(tf.math.is_finite(tf.concat([new for *_, new in chosen], 0)))
+    for handle, old, new in chosen:
+        tf.raw_ops.AssignVariableOp(resource=handle, value=tf.where(finite, new, old))
 
 
 def over_replicas(strategy: tf.distribute.Strategy, value: Any) -> float:
@@ -120,14 +135,14 @@ def over_replicas(strategy: tf.distribute.Strategy, value: Any) -> float:
     return sum(float(share) for share in strategy.experimental_local_results(value))
 
 
-def make_average_statistics(strategy: tf.distribute.Strategy, model: keras.Model) -> Callable[[], None]:
+def make_average_statistics(strategy: tf.distribute.Strategy, *models: keras.Model) -> Callable[[], None]:
     """Builds the function that sets BatchNorm's moving statistics on every replica to their mean over replicas.
 
     Each replica gathers its own; what is evaluated and saved must not depend on which one is read.
     """
 
     def replica():
-        variables = [v.value for v in model.non_trainable_variables]
+        variables = [v.value for model in models for v in moving_statistics(model)]
         means = tf.distribute.get_replica_context().all_reduce(
             tf.distribute.ReduceOp.MEAN, [tf.identity(v) for v in variables]
         )
@@ -135,7 +150,7 @@ def make_average_statistics(strategy: tf.distribute.Strategy, model: keras.Model
             variable.assign(mean)
 
     def average():
-        if strategy.num_replicas_in_sync > 1:
+        if strategy.num_replicas_in_sync > 1 and any(map(moving_statistics, models)):
             strategy.run(replica)
 
     return tf.function(average, autograph=False)
