@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from hrnet_tf import InputError, heatmaps
 from hrnet_tf.losses import KeypointMSE
+from hrnet_tf.models.clones import portable_clone
 from hrnet_tf.training import freezing
 from hrnet_tf.training.average import MovingAverage
 from hrnet_tf.training.fused import with_fused_batch_norm
@@ -279,6 +280,7 @@ def test_parts_that_are_frozen_have_no_gradients_no_moments_and_batch_norm_as_in
     assert all(
         (v.numpy() != old).any() for v, old in zip(model.trainable_variables, trained, strict=True) if old.ndim > 1
     )
+    assert all(layer.get_config().get("trainable", True) for layer in portable_clone(model).layers)
     norm = model.get_layer("stage2_0_bn1")
     assert (norm.moving_mean.numpy() != 0).all() and (norm.moving_variance.numpy() != 1).all()
 

@@ -5,9 +5,15 @@ import os
 import subprocess
 import sys
 
+import keras
+import numpy as np
 import pytest
+import tensorflow as tf
+import weight_files
 from conftest import write_dataset
 from tool_runs import complaint, run, training
+
+from hrnet_tf.training.run_state import load_last
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +69,34 @@ def test_evaluating_and_exporting_a_trained_model(trained, tmp_path):
     assert "largest difference from the Keras model, model_float16.onnx: " in result.stdout
     figures = {line.split()[0] for line in result.stdout.splitlines() if line.startswith("model")}
     assert figures == {"model.onnx", "model_float16.onnx", "model_int8.onnx"}
+
+
+@pytest.mark.slow
+def test_fine_tuning_keeps_what_is_frozen_and_saves_the_average(tmp_path):
+    write_dataset(tmp_path / "data")
+    weight_files.save(tmp_path / "pose.pth", weight_files.small_pose())
+    flags = training(tmp_path, pretrained=tmp_path / "pose.pth", learning_rate=1e-3, epochs=1)
+    flags |= {"schedule": "cosine", "weight_decay": 0.1, "clip_norm": 1, "ema_decay": 0.99}
+    parts = complaint(run("train", **flags, freeze="stem,stage5"))
+    assert "--freeze: hrnet_w18_small_v1 has no stage5; its parts are stem, final_layer, layer1, stage2" in parts
+    result = run("train", **flags, freeze="stem,layer1,stage2")
+    assert result.returncode == 0, result.stderr
+    best = keras.models.load_model(tmp_path / "work" / "best.keras")
+    assert all(layer.trainable for layer in best.layers)
+    given = weight_files.small_pose()
+    for name in ("conv1", "stage2.0.branches.1.0.conv1", "final_layer", "stage3.0.branches.0.0.conv1"):
+        kernel = best.get_layer(name.replace(".", "_")).kernel.numpy().transpose(3, 2, 0, 1)
+        assert np.array_equal(kernel, given[f"{name}.weight"]) == name.startswith(("conv1", "stage2")), name
+    for ours, theirs in (("moving_mean", "running_mean"), ("moving_variance", "running_var"), ("gamma", "weight")):
+        np.testing.assert_array_equal(getattr(best.get_layer("bn2"), ours), given[f"bn2.{theirs}"])
+    model, _ = load_last(tmp_path / "work")  # evaluated in the last step, and so both
+    for one, other in zip(model.variables, best.variables, strict=True):
+        np.testing.assert_array_equal(one, other)
+    frozen = [layer for layer in best.layers if layer.name.startswith(("conv", "bn", "layer1", "stage2"))]
+    num_trained = len(best.trainable_variables) - sum(len(layer.trainable_variables) for layer in frozen)
+    state = tf.train.load_checkpoint(str(max((tmp_path / "work" / "checkpoints").iterdir()) / "state"))
+    of_optimizer = [name for name in state.get_variable_to_shape_map() if name.startswith("optimizer/_variables")]
+    assert 0 < len(of_optimizer) - 2 * num_trained <= 2, of_optimizer[:3]
 
 
 @pytest.mark.slow

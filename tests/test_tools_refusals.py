@@ -35,6 +35,8 @@ def test_train_refuses_bad_data(tmp_path):
         ({"batch": 3}, "Unknown command line flag 'batch'"),
         ({"learning_rate_drops": "a,b"}, "must be epochs, like 170,200"),
         ({"accumulate": 3}, "--batch_size must be a multiple of the number of GPUs (1) times --accumulate (3)"),
+        ({"freeze": "stem"}, "--freeze keeps parts as --pretrained has them: give that too"),
+        ({"ema_decay": 1}, "flag --ema_decay=1.0: Expect a real number in [0, 0.999999]"),
         ({"sync_batch_norm": "true", "xla": "on"}, "--sync_batch_norm cannot be compiled: give --xla=off"),
     ],
 )

@@ -25,7 +25,6 @@ def export_keras(model: "keras.Model", path: PathLike, card: ModelCard | None = 
         InputError: `path` cannot be written.
     """
     model = portable_clone(model)
-    model.trainable = True  # what was frozen was so for one training
     with replacing(path) as temporary:
         model.save(temporary)
         if card is not None:
