@@ -59,8 +59,8 @@ def clone_with_weights(
 def portable_clone(model: keras.Model) -> keras.Model:
     """A float32 copy of `model` whose files load in Keras 3.4 and later, nothing frozen; see `clone_with_weights`."""
     clone = float32_clone(model)
-    clone.trainable = True  # what is frozen is so for one training
     for layer in clone.layers:
+        layer.trainable = True  # what is frozen is so for one training
         _leave_out_defaults(layer)
     return clone
 
