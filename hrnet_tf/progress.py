@@ -19,8 +19,8 @@ _LINE_WITHOUT_TOTAL = "{desc}: {n_fmt}{unit}, {rate_noinv_fmt}, {elapsed} gone{p
 tqdm.monitor_interval = 0  # no thread that wakes up slow bars
 
 T = TypeVar("T")
-# What is being done, how many are done, of how many (None where that is unknown).
-Listener = Callable[[str, float, float | None], object]
+# What is being done, how many are done, of how many (None where that is unknown), and what is counted.
+Listener = Callable[[str, float, float | None, str], object]
 _listener: contextvars.ContextVar[Listener | None] = contextvars.ContextVar("listener", default=None)
 
 
@@ -45,7 +45,7 @@ class _Told(tqdm):
 
     def update(self, n: float | None = 1) -> bool | None:
         shown = super().update(n)
-        self._tell(self.desc, self.n, self.total)
+        self._tell(self.desc, self.n, self.total, self.unit.strip())
         return shown
 
 

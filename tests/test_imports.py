@@ -63,6 +63,7 @@ MAY_IMPORT = {
         "visualize",
         "pretrained",
     },
+    "app": BASE | {"files", "inputs", "detection", "pretrained", "prediction", "tracking", "visualize"},
     "export": BASE | {"files", "lazy", "devices", "heatmaps", "models", "model_card", "prediction"},
     "cli": None,  # everything
     "training": BASE | {"files", "devices", "heatmaps", "losses", "models", "data"},

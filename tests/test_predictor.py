@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from dots import COLORS, SIZE, color_network, dotted_image
 
 from hrnet_tf import InputError, PosePredictor, build_model
 from hrnet_tf.data import coco
@@ -22,18 +23,6 @@ from hrnet_tf.prediction.network import Network, for_inference, network_of
 from hrnet_tf.prediction.runners import Runner
 from hrnet_tf.skeletons import COCO, Skeleton
 
-SIZE = (64, 48)
-COLORS = Skeleton(("red", "l_green", "r_blue"), ((1, 2),), ((0, 1), (0, 2)), (0.1,) * 3, (0, 1, 2))
-
-
-def color_network():
-    """Its heatmaps [B,16,12,3] are the colours of every fourth pixel."""
-    inputs = keras.Input((*SIZE, 3), name="images")
-    convolution = keras.layers.Conv2D(3, 1, strides=4, use_bias=False)
-    model = keras.Model(inputs, convolution(inputs))
-    convolution.set_weights([np.eye(3, dtype=np.float32)[None, None] / 255])
-    return model
-
 
 def random_network(num_keypoints=17):
     """Its heatmaps have maxima all over the place."""
@@ -42,13 +31,6 @@ def random_network(num_keypoints=17):
     x = keras.layers.Rescaling(1 / 255, -0.5)(inputs)
     x = keras.layers.Conv2D(8, 5, strides=4, padding="same", activation="relu")(x)
     return keras.Model(inputs, keras.layers.Conv2D(num_keypoints, 3, padding="same")(x))
-
-
-def dotted_image(points, sigma=3, size=(200, 300)):
-    """An image with a soft red, green and blue dot at the three (x, y) `points`."""
-    rows, columns = np.mgrid[: size[0], : size[1]]
-    dots = [np.exp(-((columns - x) ** 2 + (rows - y) ** 2) / (2 * sigma**2)) for x, y in points]
-    return np.uint8(255 * np.stack(dots, -1))
 
 
 def noise(height=120, width=160, seed=0):

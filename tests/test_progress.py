@@ -41,7 +41,7 @@ def test_a_listener_is_told_instead_and_may_end_the_wait(capsys):
     told = []
     with progress.told_to(lambda *what: told.append(what)):
         assert list(progress.track("ab", "reading", "letters")) == ["a", "b"]
-    assert told == [("reading", 1, 2), ("reading", 2, 2)]
+    assert told == [("reading", 1, 2, "letters"), ("reading", 2, 2, "letters")]
     assert list(progress.track("ab", "reading", "letters")) == ["a", "b"] and len(told) == 2
 
     def stop(*what):

@@ -156,6 +156,25 @@ def predict() -> None:
     flags.mark_flags_as_required(["model", "out_dir"])
 
 
+def app() -> None:
+    """Shows a page to try networks in: people in photographs, in videos and before a webcam.
+
+        hrnet-tf app
+        hrnet-tf app --model=best.keras --detector=yolox_nano.onnx
+
+    It is at http://127.0.0.1:7860 until Ctrl-C, for this machine alone unless --share. Published networks and
+    detectors can be chosen in it, and are downloaded when they are used first; with a network and a detector that are
+    on this machine it needs no connection. It takes the extra `app`: pip install 'hrnet_tf[app]'.
+    """
+    flags.DEFINE_multi_string("model", None, f"{_NETWORK_FILE} The first is chosen at the start.")
+    flags.DEFINE_multi_string("detector", None, "What finds people, as of `predict`. The first is chosen at the start.")
+    flags.DEFINE_integer("port", 7860, "Where the page is.", 1, 65535)
+    flags.DEFINE_bool("share", False, "Ask Gradio's servers for a link by which anybody can use the page for a week.")
+    flags.DEFINE_integer("max_upload", 200, "Megabytes that a photograph or video may have.", 1, 1 << 20)
+    flags.DEFINE_integer("max_frames", 3000, "Frames that a video may have.", 1)
+    flag_groups.define_max_pixels_flag()
+
+
 def export() -> None:
     """Writes a trained network as .keras, SavedModel, ONNX and LiteRT, and checks each on real crops.
 
@@ -315,6 +334,7 @@ COMMANDS: dict[str, Callable[[], None]] = {
     "browse": browse,
     "evaluate": evaluate,
     "predict": predict,
+    "app": app,
     "export": export,
     "convert": convert,
     "models": models,
@@ -324,7 +344,8 @@ COMMANDS: dict[str, Callable[[], None]] = {
     "demo": demo,
     "configs": configs,
 }
-WITHOUT_TENSORFLOW = ("configs", "models")
+# `app` starts it itself, once it is known that there can be a page.
+WITHOUT_TENSORFLOW = ("configs", "models", "app")
 # What follows these may be other than flags; of predict it is what --input is.
 WITH_ARGUMENTS = ("models", "download", "predict")
 

@@ -69,11 +69,14 @@ def make_predict_function(
 
 def make_heatmap_function(
     model: Callable | Runner, flip_pairs: Sequence[tuple[int, int]] | None = None, codec: str = "msra"
-) -> Callable[[tf.Tensor], tf.Tensor]:
+) -> Callable[[tf.Tensor], Any]:
     """Builds the function from crops [B,H,W,3] to the heatmaps [B,h,w,K] that keypoints are decoded from.
 
     Args:
         model, flip_pairs, codec: as of `make_predict_function`.
+
+    Returns:
+        it; what it gives is a tensor, or of a `Runner` a numpy array.
     """
     if isinstance(model, Runner):
         return lambda images: _averaged(model(_with_mirrored(images, flip_pairs).numpy()), flip_pairs, codec)

@@ -1,0 +1,1 @@
+"""A page to try networks in, with photographs and videos: `engine.py` predicts, `page.py` is what is seen of it."""
