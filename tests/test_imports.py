@@ -26,6 +26,7 @@ MAY_IMPORT = {
     "geometry": set(),
     "first_bytes": set(),
     "files": {"errors", "first_bytes"},
+    "workers": {"errors"},
     "model_files": {"errors", "files"},
     "devices": {"errors"},
     "onnx_sessions": set(),
@@ -39,7 +40,7 @@ MAY_IMPORT = {
     "weights": {"errors", "files", "first_bytes", "models"},
     "pretrained": BASE | {"files", "first_bytes", "lazy", "model_card", "model_files", "models", "weights"},
     "evaluation": BASE | {"files", "lazy", "data"},
-    "data": BASE | {"files", "first_bytes", "heatmaps"},
+    "data": BASE | {"files", "first_bytes", "heatmaps", "workers"},
     "doctor": BASE | {"files", "data", "visualize"},
     "grouping": {"errors", "lazy", "skeletons"},
     "tracking": {"errors", "files", "evaluation"},
@@ -50,6 +51,7 @@ MAY_IMPORT = {
         "files",
         "first_bytes",
         "tracking",
+        "workers",
         "devices",
         "onnx_sessions",
         "inputs",
@@ -66,7 +68,7 @@ MAY_IMPORT = {
     "app": BASE | {"files", "inputs", "detection", "pretrained", "prediction", "tracking", "visualize"},
     "export": BASE | {"files", "lazy", "devices", "heatmaps", "models", "model_card", "prediction"},
     "cli": None,  # everything
-    "training": BASE | {"files", "devices", "heatmaps", "losses", "models", "data"},
+    "training": BASE | {"files", "workers", "devices", "heatmaps", "losses", "models", "data"},
 }
 
 

@@ -6,6 +6,7 @@ from hrnet_tf.cli import shared
 from hrnet_tf.cli.tasks import task_of
 from hrnet_tf.models.variants import kind_of
 from hrnet_tf.visualize import contact_sheet, write_image
+from hrnet_tf.workers import WHOLE
 
 FLAGS = flags.FLAGS
 _COLUMNS = 4
@@ -20,7 +21,7 @@ def main() -> int:
         records.skeleton.check_mirroring("give --flip_probability=0")
     bad_images = shared.BadImages()
     card = shared.make_card(FLAGS.model or "", shared.input_size(), records.skeleton)
-    batch = next(iter(task.batches(records, card, bad_images, FLAGS.step, FLAGS.step + 1)))
+    batch = next(iter(task.batches(records, card, bad_images, WHOLE, FLAGS.step, FLAGS.step + 1)))
     pictures, titles = task.pictures(batch, card)
     height, width = shared.input_size()
     write_image(FLAGS.out, contact_sheet(pictures, min(_COLUMNS, len(pictures)), (height, 2 * width), titles))

@@ -27,8 +27,13 @@ def train() -> None:
     (how it went), checkpoints/ (the last state, for --resume), best.keras (the weights with the best AP)
     and, at the end, export/ (that model as .keras, SavedModel and ONNX). `hrnet-tf configs` lists the
     flag files that come with the package.
+
+    Exit codes: 130 and 143 for a run that was asked to stop and goes on with --resume, 75 where another of --workers
+    was lost.
     """
     flag_groups.define_training_flags()
+    flags.DEFINE_list("workers", [], "host:port of each process, to train on several machines; by default TF_CONFIG's.")
+    flags.DEFINE_integer("worker", None, "Which of --workers this process is, from 0; that one writes.", 0)
     flags.mark_flags_as_required(["model", "work_dir"])
 
 

@@ -46,19 +46,29 @@ def input_size() -> tuple[int, int]:
     return size
 
 
-def make_strategy(batch_size: int, parts: int = 1) -> tf.distribute.Strategy:
-    """Mirrors over all local GPUs, or runs on the CPU where there is none; batches are split between them.
+def make_strategy(
+    batch_size: int, parts: int = 1, cluster: tf.distribute.cluster_resolver.ClusterResolver | None = None
+) -> tf.distribute.Strategy:
+    """Mirrors over all GPUs, of this machine or of all workers, or runs on the CPU where there is none.
 
     Args:
-        batch_size: people in a batch.
+        batch_size: people in a batch, which is split between them.
         parts: that each one's share is to be split into.
+        cluster: of `workers.find_cluster`.
     """
-    strategy = tf.distribute.MirroredStrategy()
+    if cluster is None:
+        strategy: tf.distribute.Strategy = tf.distribute.MirroredStrategy()
+    else:
+        count = len(cluster.cluster_spec().as_dict()["worker"])
+        print(f"worker {cluster.task_id} of {count}: waiting for the others", flush=True)
+        strategy = tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=cluster)
     replicas = strategy.num_replicas_in_sync
     if batch_size % (replicas * parts):
         accumulated = f" times --accumulate ({parts})" if parts > 1 else ""
+        everywhere = "" if cluster is None else " of all workers"
         raise InputError(
-            f"--batch_size must be a multiple of the number of GPUs ({replicas}){accumulated}. Received: {batch_size}"
+            f"--batch_size must be a multiple of the number of GPUs{everywhere} ({replicas}){accumulated}. "
+            f"Received: {batch_size}"
         )
     return strategy
 

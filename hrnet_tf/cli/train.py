@@ -1,13 +1,15 @@
 """`hrnet-tf train`: data, network, loop and exports, as its flags say."""
 
+import contextlib
 import dataclasses
 import functools
 import os
+import sys
 
 import keras
 from absl import flags
 
-from hrnet_tf import devices
+from hrnet_tf import devices, progress
 from hrnet_tf.cli import shared
 from hrnet_tf.cli.commands import defined_flags
 from hrnet_tf.cli.tasks import task_of
@@ -29,11 +31,37 @@ from hrnet_tf.training.run_state import Checkpoint, claimed, fingerprint
 from hrnet_tf.training.schedules import WarmupCosineDecay, WarmupStepDecay
 from hrnet_tf.training.step import make_train_step
 from hrnet_tf.weights.load import initialize_from
+from hrnet_tf.workers import LostWorkerError, check_alike, find_cluster, of_all, share_of, spread, told_of_loss
 
 FLAGS = flags.FLAGS
+_LOST_WORKER = 75  # the exit code of what may be tried again, EX_TEMPFAIL
 
 
 def main() -> int:
+    cluster = find_cluster(FLAGS.workers, FLAGS.worker)
+    try:
+        return _as_worker(cluster)
+    except LostWorkerError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return _LOST_WORKER
+
+
+def _as_worker(cluster):
+    """Trains as one of the workers of a cluster if there is one, of which the first tells and writes."""
+    with contextlib.ExitStack() as quiet, told_of_loss():
+        if cluster is not None and cluster.task_id > 0:  # the first tells
+            nowhere = quiet.enter_context(open(os.devnull, "w"))
+            quiet.enter_context(contextlib.redirect_stdout(nowhere))
+            quiet.enter_context(progress.told_to(_nobody))
+        return _run(cluster)
+
+
+def _nobody(*_):
+    """Hears of how far a worker has come that is not the first."""
+
+
+def _run(cluster):
+    """Reads the data, builds the network and trains."""
     task = task_of(kind_of(FLAGS.model))
     start = weights_file(FLAGS.pretrained, FLAGS.allow_unverified) if FLAGS.pretrained else None
     task.check_flags()
@@ -48,12 +76,15 @@ def main() -> int:
     precision = FLAGS.precision if FLAGS.precision != "auto" else devices.training_precision()
     if use_xla and precision == "float32":
         devices.convolve_channels_last()
-    strategy = shared.make_strategy(FLAGS.batch_size, FLAGS.accumulate)
+    strategy = shared.make_strategy(FLAGS.batch_size, FLAGS.accumulate, cluster)
+    is_first = share_of(strategy).index == 0
     run = {"model": FLAGS.model, "input_size": FLAGS.input_size, "num_keypoints": num_keypoints}
     run |= {f"num_{task.unit}": len(records), "batch_size": FLAGS.batch_size, "seed": FLAGS.seed}
     run |= {"channel_order": FLAGS.channel_order, "codec": FLAGS.codec or "msra", "precision": precision}
     run |= {"keypoints": ",".join(records.skeleton.names), "people": fingerprint(records)}
     run |= {"freeze": ",".join(sorted(FLAGS.freeze)), "averaged": FLAGS.ema_decay > 0}
+
+    check_alike(strategy, run)
 
     keras.utils.set_random_seed(FLAGS.seed)
     with strategy.scope():
@@ -69,19 +100,21 @@ def main() -> int:
         f"{task.in_words(val_people)}, "
         f"{strategy.num_replicas_in_sync} replica(s), XLA {'on' if use_xla else 'off'}, {precision}"
     )
-    with claimed(FLAGS.work_dir, run, FLAGS.resume):
+    with claimed(FLAGS.work_dir, run, FLAGS.resume) if is_first else contextlib.nullcontext():
         return _train(task, strategy, model, precision, records, val_people, words)
 
 
 def _train(task, strategy, model, precision, records, val_people, words):
     """Trains in the work directory, to the exports. Returns the exit code."""
-    _write_flags()
+    is_first = share_of(strategy).index == 0
+    if is_first:
+        _write_flags()
     with strategy.scope():
         optimizer = _make_optimizer(len(records), precision)
         optimizer.build(model.trainable_variables)
         average = MovingAverage(model, FLAGS.ema_decay) if FLAGS.ema_decay else None
         checkpoint = Checkpoint(FLAGS.work_dir, model, optimizer, average)
-    if FLAGS.resume and checkpoint.restore():
+    if FLAGS.resume and _restored(strategy, checkpoint, is_first):
         print(f"resuming after step {checkpoint.step}")
         if checkpoint.step > FLAGS.epochs * steps_per_epoch(len(records), FLAGS.batch_size):
             raise InputError(f"--epochs={FLAGS.epochs} end before step {checkpoint.step}, which the run has reached")
@@ -92,11 +125,25 @@ def _train(task, strategy, model, precision, records, val_people, words):
     ).run()
     bad_images.report()
     if exit_code:
+        of_all(strategy, [0])
         print(f"stopped after step {checkpoint.step}; the same command with --resume goes on from there")
         return exit_code
-    _export(task, val_people, bad_images)
+    if is_first:
+        _export(task, val_people, bad_images)
+    of_all(strategy, [0])  # workers that end are missed, so that all wait for the first
     print(f"best {shared.dataset().main_metric} {checkpoint.best_metric:.3f}")
     return 0
+
+
+def _restored(strategy, checkpoint, is_first):
+    """Whether there was a state to go on from; the first worker's becomes everybody's."""
+    was_there = is_first and checkpoint.restore()
+    reached = [checkpoint.step, checkpoint.evaluated_step, checkpoint.bad_steps, checkpoint.best_metric, was_there]
+    *numbers, checkpoint.best_metric, was_there = of_all(strategy, reached)[0].tolist()
+    checkpoint.step, checkpoint.evaluated_step, checkpoint.bad_steps = map(int, numbers)
+    if was_there:
+        spread(strategy, checkpoint.variables)
+    return bool(was_there)
 
 
 def _use_xla():
@@ -150,7 +197,7 @@ def _make_trainer(task, strategy, model, optimizer, average, checkpoint, records
         model=model,
         optimizer=optimizer,
         train_step=train_step,
-        make_dataset=functools.partial(task.batches, records, card, bad_images),
+        make_dataset=functools.partial(task.batches, records, card, bad_images, share_of(strategy)),
         evaluate=evaluate_with_picture,
         main_metric=shared.dataset().main_metric,
         save_best=save_best,

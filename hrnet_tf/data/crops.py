@@ -13,6 +13,7 @@ import numpy as np
 from hrnet_tf.data.records import read_image
 from hrnet_tf.data.sequence import SampleSequence
 from hrnet_tf.errors import InputError
+from hrnet_tf.workers import WHOLE, Share
 
 # The arrays of a sample, as its sequence cuts it.
 _Sample = tuple[np.ndarray, ...]
@@ -33,18 +34,20 @@ class TrainingCrops:
         first_step: int,
         last_step: int,
         on_bad_image: Callable[[InputError], None] | None = None,
+        share: Share = WHOLE,
     ):
         """Takes what the samples are, and the other arguments of `pipeline.keypoint_dataset`."""
         self.sequence, self.records, self.batch_size = sequence, sequence.records, sequence.batch_size
         self.on_bad_image = on_bad_image
+        self.own = range(self.batch_size)[share.of(self.batch_size)]
         self.samples = range(first_step * self.batch_size, last_step * self.batch_size)
         self._kept: dict[tuple[int, int], futures.Future[dict[int, _Sample | None]]] = {}  # crops by epoch and image
         self._lock = threading.Lock()
 
     def __call__(self, step: SupportsInt) -> tuple[np.ndarray, ...]:
-        """Cuts batch number `step`: the arrays of its samples, [B,...] each."""
+        """Cuts this worker's share of batch number `step`: the arrays of its b samples, [b,...] each."""
         first = int(step) * self.batch_size
-        crops = [self._take(sample) for sample in range(first, first + self.batch_size)]
+        crops = [self._take(first + turn) for turn in self.own]
         return tuple(np.stack(parts) for parts in zip(*crops, strict=True))
 
     def cut(self, image: np.ndarray, samples: Sequence[int]) -> list[_Sample]:
@@ -85,7 +88,7 @@ class TrainingCrops:
 
     def _cut_image(self, epoch, image):
         """{sample: crop, or None if the image cannot be read} of an image in this epoch and run."""
-        samples = [sample for sample in self.sequence.of_image(epoch, image) if sample in self.samples]
+        samples = [sample for sample in self.sequence.of_image(epoch, image) if self._is_own(sample)]
         try:
             pixels = read_image(self.records.image_paths[image])
         except InputError as error:
@@ -94,6 +97,9 @@ class TrainingCrops:
             self.on_bad_image(error)
             return dict.fromkeys(samples)
         return dict(zip(samples, self.cut(pixels, samples), strict=True))
+
+    def _is_own(self, sample):
+        return sample in self.samples and sample % self.batch_size in self.own
 
     def _cut_alone(self, sample, subject):
         """One sample of `subject`, whose turn it is, or of the next one whose image can be read."""

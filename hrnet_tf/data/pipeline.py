@@ -23,6 +23,7 @@ from hrnet_tf.data.records import PersonRecords, read_image
 from hrnet_tf.data.sequence import CropSequence, ImageSequence
 from hrnet_tf.data.targets import Targets
 from hrnet_tf.errors import InputError
+from hrnet_tf.workers import WHOLE, Share
 
 # Batches made at a time: more than there are processors, as some wait for an image that another is reading; and no
 # more than Python's lock, held for 6 % of the work, can make use of.
@@ -40,6 +41,7 @@ def keypoint_dataset(
     last_step: int,
     on_bad_image: Callable[[InputError], None] | None = None,
     codec: str = "msra",
+    share: Share = WHOLE,
 ) -> tf.data.Dataset:
     """Batches of augmented crops with their keypoints, for steps `first_step` up to `last_step`.
 
@@ -57,6 +59,7 @@ def keypoint_dataset(
             takes the person's place then. By default the error ends the iteration
             (as a tf.errors.OpError; see `input_error`).
         codec: of the crops, a name in `heatmaps.CODECS`.
+        share: the part of every batch that is wanted.
 
     Returns:
         tf.data.Dataset of (images [B,H,W,3] uint8 RGB, keypoints [B,K,2] float32 in crop pixels,
@@ -66,7 +69,7 @@ def keypoint_dataset(
         ValueError: an unknown `codec`.
     """
     sequence = CropSequence(records, input_size, batch_size, augmentation, seed, codec)
-    return _training(TrainingCrops(sequence, first_step, last_step, on_bad_image))
+    return _training(TrainingCrops(sequence, first_step, last_step, on_bad_image, share))
 
 
 def image_dataset(
@@ -78,6 +81,7 @@ def image_dataset(
     first_step: int,
     last_step: int,
     on_bad_image: Callable[[InputError], None] | None = None,
+    share: Share = WHOLE,
 ) -> tf.data.Dataset:
     """Batches of augmented crops of whole images with everybody in them, for steps `first_step` up to `last_step`.
 
@@ -88,14 +92,14 @@ def image_dataset(
         input_size: (H, W), both the same.
         batch_size: B, images of all replicas together.
         augmentation: an `ImageAugmentation`.
-        seed, first_step, last_step, on_bad_image: of `keypoint_dataset`.
+        seed, first_step, last_step, on_bad_image, share: of `keypoint_dataset`.
 
     Returns:
         tf.data.Dataset of (images [B,H,W,3] uint8 RGB, keypoints [B,P,K,2] float32 in crop pixels, visible [B,P,K]
         float32, mask [B,H/2,W/2] uint8, 1 where the loss counts), with P = `images.MAX_PEOPLE`.
     """
     sequence = ImageSequence(records, input_size, batch_size, augmentation, seed)
-    return _training(TrainingCrops(sequence, first_step, last_step, on_bad_image))
+    return _training(TrainingCrops(sequence, first_step, last_step, on_bad_image, share))
 
 
 def _training(crops):
@@ -104,7 +108,7 @@ def _training(crops):
 
     def load(step):
         arrays = tf.numpy_function(_weakly(crops), [step], sequence.dtypes, stateful=False)
-        shapes = [(sequence.batch_size, *shape) for shape in sequence.shapes]
+        shapes = [(len(crops.own), *shape) for shape in sequence.shapes]
         return tuple(tf.ensure_shape(*pair) for pair in zip(arrays, shapes, strict=True))
 
     steps = samples.start // sequence.batch_size, samples.stop // sequence.batch_size
@@ -156,6 +160,7 @@ def evaluation_dataset(
     batch_size: int,
     on_bad_image: Callable[[InputError], None] | None = None,
     codec: str = "msra",
+    share: Share = WHOLE,
 ) -> tf.data.Dataset:
     """Batches of everybody's crop, each person once and in order.
 
@@ -165,6 +170,7 @@ def evaluation_dataset(
         batch_size: B; the last batch is filled up with black crops.
         on_bad_image: as in `training_dataset`; the crop is black then.
         codec: of the crops, a name in `heatmaps.CODECS`.
+        share: of `keypoint_dataset`.
 
     Returns:
         tf.data.Dataset of (images [B,H,W,3] uint8 RGB, person [B] int64: index into `records`, -1
@@ -196,11 +202,12 @@ def evaluation_dataset(
 
     def load(people):
         images, people = tf.numpy_function(_weakly(cut), [people], (tf.uint8, tf.int64), stateful=False)
-        return tf.ensure_shape(images, (batch_size, *input_size, 3)), tf.ensure_shape(people, (batch_size,))
+        size = batch_size // share.count
+        return tf.ensure_shape(images, (size, *input_size, 3)), tf.ensure_shape(people, (size,))
 
     padded = np.full(steps_per_epoch(len(records), batch_size) * batch_size, -1, np.int64)
     padded[: len(records)] = np.arange(len(records))
-    dataset = tf.data.Dataset.from_tensor_slices(padded.reshape(-1, batch_size))
+    dataset = tf.data.Dataset.from_tensor_slices(padded.reshape(-1, batch_size)[:, share.of(batch_size)])
     return _unsharded(dataset.map(load, num_parallel_calls=_PARALLEL_CALLS))
 
 

@@ -18,6 +18,7 @@ from hrnet_tf.data.records import PersonRecords, read_image
 from hrnet_tf.errors import InputError
 from hrnet_tf.prediction.runners import Runner
 from hrnet_tf.visualize import contact_sheet, draw_keypoints
+from hrnet_tf.workers import distributed, share_of, total
 
 
 def make_predict_function(
@@ -115,7 +116,7 @@ def predict_people(
     on_bad_image: Callable[[InputError], None] | None = None,
     codec: str = "msra",
 ) -> tuple[np.ndarray, PersonRecords]:
-    """Keypoints of everybody in `records`, each person predicted once however many replicas there are.
+    """Keypoints of everybody in `records`, each person predicted once however many replicas and machines there are.
 
     Args:
         predict: of `make_predict_function`.
@@ -135,10 +136,11 @@ def predict_people(
     """
     keypoints = np.zeros((len(records), records.skeleton.num_keypoints, 3), np.float32)
     found = np.zeros(len(records), bool)
-    dataset = evaluation_dataset(records, input_size, batch_size, on_bad_image, codec)
+    share = share_of(strategy)
+    dataset = evaluation_dataset(records, input_size, batch_size, on_bad_image, codec, share)
     try:
         with progress.bar("predicting", len(records), "people") as shown:
-            batches = strategy.experimental_distribute_dataset(dataset)
+            batches = distributed(strategy, dataset)
             for results, people in one_late((predict(images), people) for images, people in batches):
                 results, people = (
                     np.concatenate([part.numpy() for part in strategy.experimental_local_results(values)])
@@ -146,7 +148,8 @@ def predict_people(
                 )
                 keypoints[people[people >= 0]] = results[people >= 0]
                 found[people[people >= 0]] = True
-                shown.update(min(len(people), len(records) - shown.n))
+                shown.update(min(len(people) * share.count, len(records) - shown.n))
+        keypoints, found = total(strategy, keypoints), total(strategy, found.astype(np.int32)) > 0
     except tf.errors.OpError as error:
         raise input_error(error) or error from error
     if not found.any():

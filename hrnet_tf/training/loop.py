@@ -18,9 +18,10 @@ from hrnet_tf.devices import memory_advice
 from hrnet_tf.errors import InputError
 from hrnet_tf.files import PathLike
 from hrnet_tf.training.average import MovingAverage
-from hrnet_tf.training.report import MetricsLog, Progress
+from hrnet_tf.training.report import MetricsLog, NoLog, Progress
 from hrnet_tf.training.run_state import Checkpoint
 from hrnet_tf.training.step import make_average_statistics, over_replicas
+from hrnet_tf.workers import distributed, of_all, share_of
 
 # Losses stay on the device and are looked at this often, in seconds; reading each one would stall a GPU.
 _LOOK_INTERVAL = 1.0
@@ -28,6 +29,7 @@ _LOOK_INTERVAL = 1.0
 _EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
 if hasattr(signal, "SIGUSR1"):  # Windows has none
     _EXIT_CODES[signal.SIGUSR1] = 143
+_ANOTHER_WORKERS = 143  # what ends a run of which another worker has been asked to stop
 _LESS_MEMORY = (
     "lower --batch_size, or take each batch in parts with --accumulate; --precision=mixed_bfloat16 needs about half"
 )
@@ -35,6 +37,8 @@ _LESS_MEMORY = (
 _LOG_STEPS = 50
 # Steps in a row that may be skipped; dynamic loss scaling begins at 2^15, and halves with each.
 DEFAULT_MAX_BAD_STEPS = 20
+# Steps between those at which workers on several machines agree on what one of them wishes; each waits for all there.
+_AGREE_STEPS = 10
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,11 +112,12 @@ class Trainer:
         self._optimizer = getattr(optimizer, "inner_optimizer", optimizer)
         self._evaluate, self._main_metric, self._save_best = evaluate, main_metric, save_best
         self._plan, self._checkpoint, self._save_interval = plan, checkpoint, save_interval
-        self._log = MetricsLog(work_dir, checkpoint.step, checkpoint.evaluated_step)
+        self._is_first = share_of(strategy).index == 0
+        self._log = MetricsLog(work_dir, checkpoint.step, checkpoint.evaluated_step) if self._is_first else NoLog()
         self._progress = Progress(checkpoint.step, plan.last_step, plan.epoch_steps, plan.batch_size)
         dataset = make_dataset(checkpoint.step, plan.last_step)
-        self._batches = iter(strategy.experimental_distribute_dataset(dataset))
-        self._saved_at = time.monotonic()
+        self._batches = iter(distributed(strategy, dataset))
+        self._saved_at, self._is_stopping = time.monotonic(), False
 
     def run(self) -> int:
         """Trains to the end of the plan.
@@ -122,7 +127,7 @@ class Trainer:
 
         Returns:
             0 if the plan was completed; else the exit code for what interrupted it, 130 for Ctrl-C and 143 for
-            the others.
+            the others, also where they came to another worker.
 
         Raises:
             InputError: too many steps in a row whose loss or gradients are not finite (naming the last one and
@@ -131,25 +136,36 @@ class Trainer:
         checkpoint, plan = self._checkpoint, self._plan
         with contextlib.closing(self._log), contextlib.closing(self._progress), _Interruption() as interruption:
             self._evaluate_if_due(interruption)  # where a run was interrupted in its evaluation
-            while checkpoint.step < plan.last_step and not interruption.requested:
+            while checkpoint.step < plan.last_step and not self._is_stopping:
                 self._train_until(plan.next_evaluation(checkpoint.step), interruption)
                 self._save()
                 self._evaluate_if_due(interruption)
-        return 0 if checkpoint.evaluated_step == plan.last_step else interruption.exit_code
+        return 0 if checkpoint.evaluated_step == plan.last_step else interruption.exit_code or _ANOTHER_WORKERS
 
     def _train_until(self, last_step, interruption):
         """Runs steps up to `last_step`, or until interrupted."""
         checkpoint, looked_at, pending = self._checkpoint, time.monotonic(), []
-        while checkpoint.step < last_step and not interruption.requested:
+        while checkpoint.step < last_step and not self._is_stopping:
             pending.append(self._take_step(self._next_batch()))
             checkpoint.step += 1
             now = time.monotonic()
-            if now - looked_at > _LOOK_INTERVAL:
+            self._is_stopping, is_to_save = self._agreed(
+                interruption.requested, now - self._saved_at > self._save_interval, checkpoint.step == last_step
+            )
+            if is_to_save or now - looked_at > _LOOK_INTERVAL:
                 self._look(pending)
                 looked_at, pending = now, []
-                if now - self._saved_at > self._save_interval:
-                    self._save()
+            if is_to_save:
+                self._save()
         self._look(pending)
+
+    def _agreed(self, is_stopping, is_to_save, is_last):
+        """What this worker wishes, or on several machines what any does, now and then: all must do the same."""
+        if share_of(self._strategy).count == 1:
+            return is_stopping, is_to_save
+        if self._checkpoint.step % _AGREE_STEPS and not is_last:
+            return self._is_stopping, False
+        return of_all(self._strategy, [is_stopping, is_to_save]).any(axis=0)
 
     def _take_step(self, batch):
         """The scalars of a step; the first, in which it is traced and compiled, does not count in the rate."""
@@ -201,29 +217,33 @@ class Trainer:
 
     def _save(self):
         self._average_statistics()
-        self._log.scalars(self._checkpoint.step, self._checkpoint.save())
+        if self._is_first:
+            self._log.scalars(self._checkpoint.step, self._checkpoint.save())
         self._saved_at = time.monotonic()
 
     def _evaluate_if_due(self, interruption):
         """Evaluates the model where the plan says so and it has not been done."""
         checkpoint = self._checkpoint
         due = checkpoint.step > 0 and checkpoint.step == self._plan.next_evaluation(checkpoint.step - 1)
-        if not due or checkpoint.step == checkpoint.evaluated_step or interruption.requested:
+        if not due or checkpoint.step == checkpoint.evaluated_step or self._is_stopping:
             return
         start = time.monotonic()
         try:
             with interruption.at_once():
                 metrics, image = self._evaluate()
         except KeyboardInterrupt:
+            self._is_stopping = True
             return  # the state was saved before; a resumed run evaluates it first
         self._log.scalars(checkpoint.step, metrics)
         self._log.image(checkpoint.step, "predictions", image)
         self._progress.message(f"step {checkpoint.step}: " + "  ".join(f"{k} {v:.3f}" for k, v in metrics.items()))
         if metrics[self._main_metric] > checkpoint.best_metric:
-            self._save_best(metrics)
+            if self._is_first:
+                self._save_best(metrics)
             checkpoint.best_metric = metrics[self._main_metric]
         checkpoint.evaluated_step = checkpoint.step
-        checkpoint.save()
+        if self._is_first:
+            checkpoint.save()
         self._progress.leave_out(time.monotonic() - start)
 
 

@@ -77,6 +77,19 @@ class MetricsLog:
         self._writer.close()
 
 
+class NoLog:
+    """Of a worker that is not the first."""
+
+    def scalars(self, step: int, values: dict[str, float]) -> None:
+        """The first one logs them."""
+
+    def image(self, step: int, name: str, image: np.ndarray) -> None:
+        """The first one shows it."""
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
 def _is_before(line, step, evaluated_step):
     """Whether a line of the log is from up to `step`, and from up to `evaluated_step` if of an evaluation."""
     try:

@@ -143,6 +143,7 @@ class Checkpoint:
         best_metric: of the best evaluation so far, minus infinity before the first.
         bad_steps: how many steps were skipped in a row, up to the last one.
         since_log: {name: number} of each step since the last entry in the log.
+        variables: of model, optimizer and moving average.
     """
 
     def __init__(
@@ -155,6 +156,8 @@ class Checkpoint:
         more = {"average": average.model} if average else {}
         self._checkpoint = tf.train.Checkpoint(model=model, optimizer=optimizer, **more)
         self._states = States(os.path.join(work_dir, _STATES))
+        averaged = average.model.variables if average else []
+        self.variables = [v.value for v in (*model.variables, *optimizer.variables, *averaged)]
         self.step, self.evaluated_step, self.best_metric = 0, 0, float("-inf")
         self.bad_steps, self.since_log = 0, list[dict[str, float]]()
         self._saved_step = 0

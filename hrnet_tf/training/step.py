@@ -15,6 +15,7 @@ from hrnet_tf.training.average import MovingAverage
 from hrnet_tf.training.objectives import Objective
 from hrnet_tf.training.optimizer import learning_rate, loss_scale, make_update, state
 from hrnet_tf.training.variables import handles, moving_statistics, read
+from hrnet_tf.workers import share_of
 
 _SCALAR = tf.TensorSpec((), tf.float32)
 
@@ -52,6 +53,7 @@ def make_train_step(
         where the step was skipped.
     """
     num_replicas = strategy.num_replicas_in_sync
+    local_replicas = num_replicas // share_of(strategy).count
     shares = num_replicas * accumulate
     trained, kept, gathered = model.trainable_variables, model.non_trainable_variables, moving_statistics(model)
     scalars = ("loss", *objective.metrics)
@@ -83,11 +85,16 @@ def make_train_step(
         values, grads = before[: len(scalars)], before[len(scalars) :]
         loss = values[0]
         if num_replicas > 1:
+            # Other machines' shares are not to be had afterwards.
+            sent = values if local_replicas < num_replicas else values[:1]
             context = tf.distribute.get_replica_context()
-            loss, *grads = context.all_reduce(tf.distribute.ReduceOp.SUM, [loss, *grads])
+            summed = context.all_reduce(tf.distribute.ReduceOp.SUM, [*sent, *grads])
+            loss, grads = summed[0], summed[len(sent) :]
+            if local_replicas < num_replicas:
+                values = [value / local_replicas for value in summed[: len(sent)]]
         changed = map(handles, (trained, *state(optimizer), *averaged))
         norm = update(*changed, grads, learning_rate(optimizer), loss)
-        return {**dict(zip(scalars, values, strict=True)), "gradient_norm": norm / num_replicas}
+        return {**dict(zip(scalars, values, strict=True)), "gradient_norm": norm / local_replicas}
 
     @tf.function(autograph=False)
     def train_step(*batch):

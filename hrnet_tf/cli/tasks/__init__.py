@@ -13,6 +13,7 @@ from hrnet_tf.model_card import ModelCard
 from hrnet_tf.models.variants import TOP_DOWN
 from hrnet_tf.prediction.runners import Runner
 from hrnet_tf.training.objectives import Objective
+from hrnet_tf.workers import Share
 
 if TYPE_CHECKING:
     from hrnet_tf.cli.shared import BadImages
@@ -46,9 +47,15 @@ class Task(Protocol):
         """How many are evaluated on, and in which boxes: AP on one kind says little about the other."""
 
     def batches(
-        self, records: Any, card: ModelCard, bad_images: "BadImages", first_step: int, last_step: int
+        self,
+        records: Any,
+        card: ModelCard,
+        bad_images: "BadImages",
+        share: Share,
+        first_step: int,
+        last_step: int,
     ) -> tf.data.Dataset:
-        """Batches of images and labels, of `load_training`'s."""
+        """Batches of images and labels, of `load_training`'s, or of each batch a share."""
 
     def objective(self, card: ModelCard) -> Objective:
         """What is minimised, of the outputs and the labels of a batch."""

@@ -24,6 +24,7 @@ from hrnet_tf.prediction.runners import Runner
 from hrnet_tf.skeletons import Skeleton, match
 from hrnet_tf.training.objectives import HeatmapObjective
 from hrnet_tf.visualize import draw_heatmaps, draw_keypoints
+from hrnet_tf.workers import Share
 
 FLAGS = flags.FLAGS
 
@@ -55,7 +56,13 @@ class TopDown:
         return f"{len(people)} people in {boxes}"
 
     def batches(
-        self, records: PersonRecords, card: ModelCard, bad_images: shared.BadImages, first_step: int, last_step: int
+        self,
+        records: PersonRecords,
+        card: ModelCard,
+        bad_images: shared.BadImages,
+        share: Share,
+        first_step: int,
+        last_step: int,
     ) -> tf.data.Dataset:
         """Batches of augmented crops with their keypoints: see `keypoint_dataset`."""
         return pipeline.keypoint_dataset(
@@ -70,6 +77,7 @@ class TopDown:
             last_step,
             on_bad_image=bad_images.handler(),
             codec=card.codec,
+            share=share,
         )
 
     def objective(self, card: ModelCard) -> HeatmapObjective:
