@@ -18,7 +18,7 @@ def randomized(model):
             for variable in layer.variables:
                 low, high = (0.5, 1.5) if variable.name in ("gamma", "moving_variance") else (-0.2, 0.2)
                 variable.assign(rng.uniform(low, high, variable.shape))
-        else:
+        elif layer.trainable:
             for variable in layer.variables:
                 fan_in = np.prod(variable.shape[:3]) if len(variable.shape) == 4 else 1
                 variable.assign(rng.normal(0, np.sqrt(2 / fan_in), variable.shape))

@@ -163,7 +163,7 @@ def test_weights_of_every_layout(tmp_path, rename):
     deconvolution = state()["deconv_layers.0.0.0.weight"]  # IOHW
     np.testing.assert_array_equal(target.get_layer("deconv_layers_0_0_0").kernel, deconvolution.transpose(2, 3, 1, 0))
     checkpoint = read_checkpoint(tmp_path / "w.pth")
-    assert checkpoint.num_keypoints == 5 and not checkpoint.is_bgr
+    assert checkpoint.num_keypoints == 5 and checkpoint.channel_order == "rgb"
 
 
 def test_other_keypoints(tmp_path):

@@ -11,7 +11,7 @@ import tensorflow as tf
 from hrnet_tf import build_model, load_state_dict
 from hrnet_tf.models import preprocess
 from hrnet_tf.models.clones import float32_clone
-from hrnet_tf.models.variants import TOP_DOWN_NAMES
+from hrnet_tf.models.variants import HRNETS, POSE_RESNETS
 from hrnet_tf.training.fused import with_fused_batch_norm
 
 SMALL = ["hrnet_w18_small_v1", "hrnet_w18_small_v2", "pose_resnet18"]
@@ -40,7 +40,7 @@ def test_heatmaps_equal_the_reference(name):
         assert np.linalg.norm(heatmaps - expected) / np.linalg.norm(expected) < 1e-5
 
 
-@pytest.mark.parametrize("name", TOP_DOWN_NAMES)
+@pytest.mark.parametrize("name", [*HRNETS, *POSE_RESNETS])
 def test_contract_of_every_variant(name):
     model = build_model(name, (64, 96), num_keypoints=5)
     assert model.inputs[0].name == "images" and model.layers[-1].name == "heatmaps"
@@ -79,23 +79,23 @@ def test_refuses_names_and_keypoints():
 
 @pytest.mark.parametrize("order", ["", "RGB", "grb", None, ["rgb"]])
 def test_refuses_channel_orders(order):
-    with pytest.raises(ValueError, match=r"`channel_order` must be one of rgb, bgr. Received: "):
+    with pytest.raises(ValueError, match=r"`channel_order` must be one of rgb, bgr, cpn. Received: "):
         build_model("hrnet_w18_small_v1", (64, 64), channel_order=order)
 
 
 def test_bgr_normalises_as_if_images_were_in_that_order(tmp_path):
     images = seeded.images(0, 1, 64, 64)
     mean, std = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
-    for order, is_bgr in (("rgb", False), ("bgr", True)):
+    for order in ("rgb", "bgr"):
         inputs = keras.Input((64, 64, 3), name="images")
         model = keras.Model(inputs, preprocess.normalize(inputs, order))
-        as_fed = slice(None, None, -1 if is_bgr else 1)
+        as_fed = slice(None, None, -1 if order == "bgr" else 1)
         expected = (images[..., as_fed] / 255 - mean) / std
         np.testing.assert_allclose(np.asarray(model(images))[..., as_fed], expected, atol=1e-5)
         model.save(tmp_path / "model.keras")
         copies = with_fused_batch_norm(model), float32_clone(model), keras.models.load_model(tmp_path / "model.keras")
         whole = build_model("hrnet_w18_small_v1", (64, 64), channel_order=order)
-        assert [preprocess.is_bgr(m) for m in (model, *copies, whole)] == [is_bgr] * 5
+        assert [preprocess.channel_order_of(m) for m in (model, *copies, whole)] == [order] * 5
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ def test_row(name):
 def test_no_file_is_there_twice():
     urls = [url for name in ALL for url in pretrained.find(name).urls]
     hashes = [pretrained.find(name).sha256 for name in NAMES]
-    assert len(set(urls)) == len(urls) and len(set(hashes)) == len(hashes) == len(NAMES) == 220
+    assert len(set(urls)) == len(urls) and len(set(hashes)) == len(hashes) == len(NAMES) == 226
 
 
 @pytest.mark.parametrize("name", DETECTORS)

@@ -24,7 +24,7 @@ from hrnet_tf.export import export_keras, export_litert, export_onnx, export_sav
 from hrnet_tf.model_card import default_card
 from hrnet_tf.models.fold import fold_batch_norm
 from hrnet_tf.models.sums import may_fuse_sums, subtract_convolutions
-from hrnet_tf.models.variants import TOP_DOWN_NAMES
+from hrnet_tf.models.variants import HRNETS, POSE_RESNETS
 from hrnet_tf.prediction.keypoints import predict_people
 from hrnet_tf.prediction.network import for_inference, network_of
 from hrnet_tf.skeletons import Skeleton
@@ -187,7 +187,7 @@ def test_residual_sums_are_the_same_to_the_last_bit():
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize(
-    "name", [name if name in SMALL else pytest.param(name, marks=pytest.mark.slow) for name in TOP_DOWN_NAMES]
+    "name", [name if name in SMALL else pytest.param(name, marks=pytest.mark.slow) for name in (*HRNETS, *POSE_RESNETS)]
 )
 def test_no_sum_is_part_of_a_convolution(name, precision):
     model = for_inference(network_of(trained_like(name, (64, 64))), precision).heatmaps

@@ -230,8 +230,8 @@ def convert() -> None:
 
         hrnet-tf convert --model=hrnet_w32 --input_size=256x192 --weights=pose_hrnet_w32_256x192.pth --out=w32.keras
 
-    Reads .pth and .safetensors files of the reference implementation, SimpleBaselines and MMPose; which it is,
-    and the number of keypoints, is told from the file. PyTorch need not be installed.
+    Reads .pth and .safetensors files of the reference implementation, SimpleBaselines, MMPose and pytorch-cpn;
+    which it is, and the number of keypoints, is told from the file. PyTorch need not be installed.
     """
     flags.DEFINE_enum("model", None, MODEL_NAMES, "Network that the weights are of.")
     flag_groups.define_input_size_flag()
@@ -241,8 +241,8 @@ def convert() -> None:
         "channel_order",
         "auto",
         ["auto", *CHANNEL_ORDERS],
-        "What the network was trained on; auto: BGR for pose_resnets under their official names, else RGB. "
-        "The converted network takes RGB either way.",
+        "What the network was trained on; auto: BGR for pose_resnets under their official names, cpn for "
+        "pytorch-cpn's files, else RGB. The converted network takes RGB either way.",
     )
     flags.DEFINE_string(
         "state_dict",

@@ -33,7 +33,7 @@ def main() -> None:
         )
     channel_order = FLAGS.channel_order
     if channel_order == "auto":
-        channel_order = "bgr" if checkpoint.is_bgr else "rgb"
+        channel_order = checkpoint.channel_order
     size, kind = shared.input_size(), kind_of(FLAGS.model)
     model_size = size_to_build(FLAGS.model, size)
     model = build_model(FLAGS.model, model_size, checkpoint.num_keypoints, channel_order=channel_order)
@@ -41,7 +41,8 @@ def main() -> None:
     skeleton = _SKELETONS.get(checkpoint.num_keypoints)
     card = ModelCard(FLAGS.model, size, skeleton, kind=kind) if skeleton else None
     export_keras(model, FLAGS.out, card)
+    trained_on = "RGB as pytorch-cpn has it" if channel_order == "cpn" else channel_order.upper()
     print(
         f"wrote {FLAGS.out}: {FLAGS.model} {FLAGS.input_size}, {checkpoint.num_keypoints} keypoints, "
-        f"trained on {channel_order.upper()}, takes RGB"
+        f"trained on {trained_on}, takes RGB"
     )

@@ -23,7 +23,10 @@ def define_training_flags() -> None:
     flags.DEFINE_enum("model", None, MODEL_NAMES, "Network; higher_* find everybody in whole images, without boxes.")
     define_input_size_flag()
     flags.DEFINE_enum(
-        "channel_order", "rgb", CHANNEL_ORDERS, "What the network is given; bgr as published pose_resnets."
+        "channel_order",
+        "rgb",
+        CHANNEL_ORDERS,
+        "What the network is given; bgr as published pose_resnets, cpn as pytorch-cpn.",
     )
     flags.DEFINE_string(
         "pretrained",
@@ -257,15 +260,22 @@ def define_keypoint_names_flag() -> None:
 
 def define_input_size_flag() -> None:
     """Flag of the size of a network to build, which `parse_size` reads."""
-    flags.DEFINE_string("input_size", "256x192", "Height x width of the crops in pixels, multiples of 32.")
+    flags.DEFINE_string(
+        "input_size", "256x192", "Height x width of the crops in pixels, multiples of 32, of an Hourglass 128."
+    )
     flags.register_validator(
         "input_size", lambda text: parse_size(text) is not None, "must be like 256x192, multiples of 32 up to 4096"
     )
+    flags.register_multi_flags_validator(
+        ["model", "input_size"],
+        lambda given: parse_size(given["input_size"], given["model"] or "") is not None,
+        "--input_size must be like 256x256, multiples of 128, for an Hourglass",
+    )
 
 
-def parse_size(text: str) -> tuple[int, int] | None:
-    """(H, W) of a text such as "256x192"; None if a network cannot take it."""
+def parse_size(text: str, model: str = "") -> tuple[int, int] | None:
+    """(H, W) of a text such as "256x192"; None if a network, or that of a name, cannot take it."""
     try:
-        return check_input_size([int(side) for side in text.split("x")])
+        return check_input_size([int(side) for side in text.split("x")], model)
     except ValueError:
         return None

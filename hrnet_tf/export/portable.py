@@ -11,9 +11,6 @@ from hrnet_tf.models import preprocess
 from hrnet_tf.models.clones import float32_clone, float32_layer
 from hrnet_tf.models.fold import fold_batch_norm
 
-# The convolution that sees the normalised image, in both families of networks.
-_FIRST_CONVOLUTION = "conv1"
-
 
 def portable_clone(model: keras.Model) -> keras.Model:
     """A copy of `model` that computes the same in float32 with convolutions, ReLU, additions and resizing alone.
@@ -31,7 +28,7 @@ def portable_clone(model: keras.Model) -> keras.Model:
     """
     folded = fold_batch_norm(model)
     clone = float32_clone(folded, _clone_layer)
-    convolution = clone.get_layer(_FIRST_CONVOLUTION)
+    convolution = next(layer for layer in clone.layers if isinstance(layer, keras.layers.Conv2D))  # sees the image
     kernel, *bias = convolution.get_weights()
     scale = np.asarray(folded.get_layer(preprocess.LAYER_NAME).scale, np.float32)
     convolution.set_weights([kernel * scale[:, None], *bias])  # kernel [height,width,3,C]
@@ -43,6 +40,8 @@ def _clone_layer(layer):
         return _Shift(np.divide(layer.offset, layer.scale), name=layer.name)
     if isinstance(layer, keras.layers.UpSampling2D) and layer.interpolation == "nearest":
         return _NearestUpsampling(layer.size, name=layer.name)
+    if isinstance(layer, keras.layers.EinsumDense) and not layer.trainable:
+        return _AlignedResizing(layer.output.shape[1:3], name=layer.name)
     return float32_layer(layer)
 
 
@@ -70,3 +69,17 @@ class _NearestUpsampling(keras.layers.Layer):
     def call(self, x):
         size = [x.shape[1] * self.size[0], x.shape[2] * self.size[1]]
         return tf.raw_ops.ResizeNearestNeighbor(images=x, size=size, align_corners=False, half_pixel_centers=False)
+
+
+class _AlignedResizing(keras.layers.Layer):
+    """`hrnet_tf.models.cpn.resize` along an axis as a single operation, [B,h,w,C] -> [B,*size,C]; has no weights."""
+
+    def __init__(self, size, name):
+        super().__init__(name=name, dtype="float32")
+        self.size = size
+
+    def call(self, x):
+        return tf.raw_ops.ResizeBilinear(images=x, size=self.size, align_corners=True, half_pixel_centers=False)
+
+    def set_weights(self, weights):
+        """Has none; those of the layer that this stands for are its size."""

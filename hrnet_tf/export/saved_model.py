@@ -15,7 +15,7 @@ from hrnet_tf.files import PathLike, replacing
 from hrnet_tf.heatmaps import crop_pixels, decode, flip_back, get_codec
 from hrnet_tf.model_card import FILE_NAME as CARD_NAME
 from hrnet_tf.model_card import ModelCard, write_card
-from hrnet_tf.models.clones import bfloat16_clone, check_precision
+from hrnet_tf.models.clones import bfloat16_clone, check_precision, last_output
 from hrnet_tf.models.fold import fold_batch_norm
 from hrnet_tf.models.sums import may_fuse_sums, subtract_convolutions
 
@@ -62,6 +62,7 @@ def export_saved_model(
             a bias in another way than by layers `Add` (see `subtract_convolutions`).
     """
     check_precision(precision)
+    model = last_output(model)
     check_card(model, card)
     check_replaceable(path)
     model = subtract_convolutions(fold_batch_norm(model) if fold else model)

@@ -102,18 +102,28 @@ def basic_block(
 
 
 def bottleneck(
-    x: keras.KerasTensor, filters: int, name: str, *, strides: int = 1, dtype: str | None = None
+    x: keras.KerasTensor,
+    filters: int,
+    name: str,
+    *,
+    strides: int = 1,
+    expansion: int = 4,
+    project: bool = False,
+    dtype: str | None = None,
 ) -> keras.KerasTensor:
-    """1x1, 3x3 and 1x1 convolutions and a shortcut (figure 5 right), [B,h,w,C] -> [B,h/s,w/s,4*filters]."""
+    """1x1, 3x3 and 1x1 convolutions and a shortcut (figure 5 right), [B,h,w,C] -> [B,h/s,w/s,expansion*filters].
+
+    The shortcut is projected where shapes differ, or always if `project`.
+    """
     y = conv_bn(x, filters, 1, f"{name}_conv1", f"{name}_bn1", use_relu=True, dtype=dtype)
     y = conv_bn(y, filters, 3, f"{name}_conv2", f"{name}_bn2", strides=strides, use_relu=True, dtype=dtype)
-    y = conv_bn(y, 4 * filters, 1, f"{name}_conv3", f"{name}_bn3", dtype=dtype)
-    return _add_shortcut(x, y, 4 * filters, strides, name, dtype)
+    y = conv_bn(y, expansion * filters, 1, f"{name}_conv3", f"{name}_bn3", dtype=dtype)
+    return _add_shortcut(x, y, expansion * filters, strides, name, dtype, project)
 
 
-def _add_shortcut(x, y, filters, strides, name, dtype):
+def _add_shortcut(x, y, filters, strides, name, dtype, project=False):
     """ReLU of the residual `y` and its input `x`, projected by a 1x1 convolution where shapes differ."""
-    if strides > 1 or x.shape[-1] != filters:
+    if project or strides > 1 or x.shape[-1] != filters:
         x = conv_bn(x, filters, 1, f"{name}_downsample_0", f"{name}_downsample_1", strides=strides, dtype=dtype)
     x = layers.Add(name=f"{name}_add", dtype=dtype)([y, x])
     return relu(x, f"{name}_relu", dtype=dtype)

@@ -5,16 +5,24 @@ from collections.abc import Callable
 import keras
 
 from hrnet_tf.models.preprocess import LAYER_NAME as NORMALIZATION
-from hrnet_tf.models.variants import PRECISIONS
+from hrnet_tf.models.variants import HEATMAPS, PRECISIONS
 
 # What Keras 3.14 has added to configurations of layers, and its defaults: earlier ones refuse a file that tells them.
-_NEW = {"renorm": False, "renorm_clipping": None, "renorm_momentum": 0.99}
+_NEW = {"renorm": False, "renorm_clipping": None, "renorm_momentum": 0.99, "quantization_config": None}
 
 
 def check_precision(precision: str) -> None:
     """Raises ValueError unless `precision` is in `PRECISIONS`."""
     if precision not in PRECISIONS:
         raise ValueError(f"`precision` must be one of {', '.join(PRECISIONS)}. Received: {precision!r}")
+
+
+def last_output(model: keras.Model) -> keras.Model:
+    """What predicts of a network that is supervised at several outputs, sharing its weights; else the model itself."""
+    outputs = model.output
+    if not isinstance(outputs, list) or any(not name.startswith(f"{HEATMAPS}_") for name in model.output_names[:-1]):
+        return model
+    return keras.Model(model.input, outputs[-1], name=model.name)
 
 
 def float32_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
@@ -38,7 +46,7 @@ def float32_clone(
 def clone_with_weights(
     model: keras.Model, clone_layer: Callable[[keras.layers.Layer], keras.layers.Layer]
 ) -> keras.Model:
-    """A copy of `model` of other layers with copies of its weights.
+    """A copy of `model` of other layers with copies of its weights, to predict with.
 
     Being new, it carries no optimizer, and its variables are plain ones even if those of `model`
     are spread over devices by a distribution strategy.
@@ -48,8 +56,9 @@ def clone_with_weights(
         clone_layer: layer -> new layer with weights of the same shapes.
 
     Returns:
-        An uncompiled `keras.Model`.
+        An uncompiled `keras.Model` of the last output alone.
     """
+    model = last_output(model)
     clone = keras.models.clone_model(model, clone_function=clone_layer)
     for layer in model.layers:
         clone.get_layer(layer.name).set_weights(layer.get_weights())

@@ -9,7 +9,7 @@ import collections
 import keras
 import numpy as np
 
-from hrnet_tf.models.clones import float32_layer
+from hrnet_tf.models.clones import float32_layer, last_output
 
 # By class, the axis of the kernel that counts output channels.
 _KERNEL_OUTPUT_AXIS = {keras.layers.Conv2D: 3, keras.layers.Conv2DTranspose: 2}
@@ -26,8 +26,9 @@ def fold_batch_norm(model: keras.Model) -> keras.Model:
 
     Returns:
         An uncompiled Functional `keras.Model` of stock layers with the layer names of `model`, less
-        those of the normalisations folded; for inference alone.
+        those of the normalisations folded; for inference alone, hence of the last output.
     """
+    model = last_output(model)
     convolution_of = _foldable(model)
     normalization_of = {conv: norm for norm, conv in convolution_of.items()}
 

@@ -10,7 +10,7 @@ import keras
 from keras import layers
 
 from hrnet_tf.models import blocks
-from hrnet_tf.models.variants import POSE_RESNETS
+from hrnet_tf.models.variants import POSE_RESNETS, PoseResNet
 
 NUM_DECONVOLUTIONS = 3
 DECONVOLUTION_FILTERS = 256
@@ -18,19 +18,25 @@ DECONVOLUTION_FILTERS = 256
 
 def features(x: keras.KerasTensor, name: str, dtype: str) -> keras.KerasTensor:
     """The network `name` between normalisation and final layer, [B,H,W,3] -> [B,h,w,256]."""
-    variant = POSE_RESNETS[name]
-    block = blocks.bottleneck if variant.use_bottleneck else blocks.basic_block
-    x = stem(x, dtype)  # [B,h,w,64]
-    for i, num_blocks in enumerate(variant.num_blocks):
-        for j in range(num_blocks):
-            strides = 2 if i > 0 and j == 0 else 1
-            x = block(x, 64 * 2**i, f"layer{i + 1}_{j}", strides=strides, dtype=dtype)
-    # [B,H/32,W/32,C]
+    x = trunk(x, POSE_RESNETS[name], dtype)[-1]  # [B,H/32,W/32,C]
     for i in range(NUM_DECONVOLUTIONS):
         # In PyTorch's Sequential, convolution, normalisation and ReLU count one each.
         names = f"deconv_layers_{3 * i}", f"deconv_layers_{3 * i + 1}"
         x = blocks.deconv_bn(x, DECONVOLUTION_FILTERS, *names, dtype=dtype)
     return x
+
+
+def trunk(x: keras.KerasTensor, variant: PoseResNet, dtype: str) -> list[keras.KerasTensor]:
+    """The ResNet, [B,H,W,3] -> outputs of its four layers, [B,h/2^i,w/2^i,C_i]."""
+    block = blocks.bottleneck if variant.use_bottleneck else blocks.basic_block
+    x = stem(x, dtype)  # [B,h,w,64]
+    outputs = []
+    for i, num_blocks in enumerate(variant.num_blocks):
+        for j in range(num_blocks):
+            strides = 2 if i > 0 and j == 0 else 1
+            x = block(x, 64 * 2**i, f"layer{i + 1}_{j}", strides=strides, dtype=dtype)
+        outputs.append(x)
+    return outputs
 
 
 def stem(x: keras.KerasTensor, dtype: str) -> keras.KerasTensor:

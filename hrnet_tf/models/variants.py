@@ -6,12 +6,12 @@ Imports nothing heavy, so that command lines can list the names without TensorFl
 import dataclasses
 from collections.abc import Sequence
 
-# Every family goes down to 1/32 and gives heatmaps of 1/4 of the input (HigherHRNet of 1/2 too).
-SIZE_DIVISOR = 32
+# Every family goes down to 1/32 of the input, Hourglasses to 1/128, and gives heatmaps of 1/4 (HigherHRNet of 1/2 too).
+SIZE_DIVISOR, HOURGLASS_DIVISOR = 32, 128
 # Of crops, in pixels: more is a slip, and no memory holds what a network makes of them.
 MAX_SIDE = 4096
 HEATMAP_STRIDE = 4
-CHANNEL_ORDERS = ("rgb", "bgr")
+CHANNEL_ORDERS = ("rgb", "bgr", "cpn")
 # Of networks for inference; and the Keras dtype policies that training takes.
 PRECISIONS = ("float32", "bfloat16")
 TRAINING_PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
@@ -67,12 +67,17 @@ HIGHER_HRNETS = {
     "higher_hrnet_w18_small_v1": "hrnet_w18_small_v1",
 }
 
-TOP_DOWN_NAMES = (*HRNETS, *POSE_RESNETS)
+# Stacked Hourglasses, by how many stacks they have.
+HOURGLASSES = {"hourglass_52": 1, "hourglass_104": 2}
+# Cascaded Pyramid Networks, by the ResNet that they are built on.
+CPNS = {"cpn_50": POSE_RESNETS["pose_resnet50"], "cpn_101": POSE_RESNETS["pose_resnet101"]}
+
+TOP_DOWN_NAMES = (*HRNETS, *POSE_RESNETS, *HOURGLASSES, *CPNS)
 BOTTOM_UP_NAMES = tuple(HIGHER_HRNETS)
 MODEL_NAMES = (*TOP_DOWN_NAMES, *BOTTOM_UP_NAMES)
 # What a network is: of crops with one person each, or of whole images with everybody in them.
 TOP_DOWN, BOTTOM_UP = "top_down", "bottom_up"
-# The outputs of a HigherHRNet; the only output of others is called as the second.
+# The outputs of a HigherHRNet; the only output of others, or the last, is called as the second.
 HEATMAPS_TAGS, HEATMAPS = "heatmaps_tags", "heatmaps"
 
 
@@ -86,12 +91,18 @@ def size_to_build(name: str, input_size: tuple[int, int]) -> tuple[int, int] | N
     return input_size if kind_of(name) == TOP_DOWN else None
 
 
-def check_input_size(input_size: Sequence[int] | None) -> tuple[int, int]:
-    """Returns `input_size` as two integers, or raises ValueError if a network cannot take it."""
+def size_divisor(name: str) -> int:
+    """What sides of the input of a network of this name are multiples of, in pixels."""
+    return HOURGLASS_DIVISOR if name in HOURGLASSES else SIZE_DIVISOR
+
+
+def check_input_size(input_size: Sequence[int] | None, name: str = "") -> tuple[int, int]:
+    """Returns `input_size` as two integers, or raises ValueError if a network, or that of a name, cannot take it."""
     size = () if input_size is None else tuple(input_size)
-    if len(size) != 2 or any(int(s) != s or not SIZE_DIVISOR <= s <= MAX_SIDE or s % SIZE_DIVISOR for s in size):
+    divisor = size_divisor(name)
+    if len(size) != 2 or any(int(s) != s or not divisor <= s <= MAX_SIDE or s % divisor for s in size):
         raise ValueError(
-            f"`input_size` must be (height, width) in pixels, multiples of {SIZE_DIVISOR} up to {MAX_SIDE}. "
-            f"Received: {input_size!r}"
+            f"`input_size` must be (height, width) in pixels, multiples of {divisor} up to {MAX_SIDE}"
+            f"{f' for {name}' if name else ''}. Received: {input_size!r}"
         )
     return int(size[0]), int(size[1])

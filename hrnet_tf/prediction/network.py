@@ -13,7 +13,7 @@ import tensorflow as tf
 from hrnet_tf.errors import InputError, shown
 from hrnet_tf.files import PathLike, check_readable, reason
 from hrnet_tf.model_files import check_model_file
-from hrnet_tf.models.clones import bfloat16_clone, check_precision
+from hrnet_tf.models.clones import bfloat16_clone, check_precision, last_output
 from hrnet_tf.models.fold import fold_batch_norm
 from hrnet_tf.models.sums import subtract_convolutions
 from hrnet_tf.models.variants import HEATMAP_STRIDE
@@ -84,11 +84,12 @@ def hint(path: PathLike) -> str:
 
 
 def network_of(model: keras.Model, name: str = "model") -> Network:
-    """The `Network` of a `keras.Model`.
+    """The `Network` of a `keras.Model`, of its last output if the others are for training.
 
     Raises:
         InputError: it is no pose network.
     """
+    model = last_output(model) if isinstance(model, keras.Model) else model
     input_shape, output_shape = (getattr(model, side, None) for side in ("input_shape", "output_shape"))
     if isinstance(getattr(model, "output", None), dict):  # of one entry Keras gives the shape without its name
         output_shape = {key: tuple(tensor.shape) for key, tensor in model.output.items()}

@@ -43,7 +43,7 @@ def convert(entry: Entry, weights: Path, path: Path) -> None:
         InputError: the weights are not those of this network with these keypoints, or `path` cannot be written.
     """
     card = card_of(entry)
-    channel_order = "bgr" if read_checkpoint(weights).is_bgr else "rgb"
+    channel_order = read_checkpoint(weights).channel_order
     input_size = entry.input_size if entry.kind == TOP_DOWN else None
     model = build_model(entry.network, input_size, card.skeleton.num_keypoints, channel_order=channel_order)
     load_pytorch_weights(model, weights)

@@ -37,7 +37,7 @@ from hrnet_tf import progress
 from hrnet_tf.codecs import CODECS
 from hrnet_tf.errors import InputError, listed, shown
 from hrnet_tf.files import check_readable, reason, replacing
-from hrnet_tf.models.variants import MODEL_NAMES, check_input_size, kind_of
+from hrnet_tf.models.variants import MODEL_NAMES, check_input_size, kind_of, size_divisor
 from hrnet_tf.pretrained import cache
 from hrnet_tf.pretrained.download import fetch_text
 from hrnet_tf.skeletons import NAMES as KEYPOINT_SETS
@@ -193,7 +193,7 @@ def _entry(row, place):
         raise InputError(f"{place}, column {column}: must be {rule}. Received: {shown(row.get(column, ''))}")
     fields = {field.name: row[field.name] for field in dataclasses.fields(Entry) if row.get(field.name)}
     fields |= {column: row[column] for column in _NEEDED}
-    size = _size(row["input_size"])
+    size = _size(row)
     return Entry(**fields | {"input_size": size, "sha256": row["sha256"].lower(), "urls": tuple(row["urls"].split())})
 
 
@@ -203,8 +203,8 @@ def _problems(row) -> Iterator[tuple[str, str]]:
         yield "name", "up to 100 letters, digits, '_', '-', '.' and '+'"
     if row["network"] not in (*MODEL_NAMES, DETECTOR):
         yield "network", f"one of {', '.join(MODEL_NAMES)}, or {DETECTOR}"
-    if _size(row["input_size"]) is None:
-        yield "input_size", "height x width in multiples of 32, as 256x192"
+    if _size(row) is None:
+        yield "input_size", f"height x width in multiples of {size_divisor(row['network'])}, as 256x192"
     if row["network"] == DETECTOR:
         if row["keypoint_set"]:
             yield "keypoint_set", "empty for a detector"
@@ -228,8 +228,8 @@ def is_address(text: str) -> bool:
     return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.path not in ("", "/")
 
 
-def _size(text):
+def _size(row):
     try:
-        return check_input_size([int(side) for side in text.split("x")])
+        return check_input_size([int(side) for side in row["input_size"].split("x")], row["network"])
     except ValueError:
         return None

@@ -19,6 +19,7 @@ from hrnet_tf.data.sequence import SEQUENCE_VERSION
 from hrnet_tf.errors import InputError, listed
 from hrnet_tf.files import PathLike, read_json, reason, remove_rests, replacing
 from hrnet_tf.models.build import build_model
+from hrnet_tf.models.clones import last_output
 from hrnet_tf.models.variants import size_to_build
 from hrnet_tf.training.states import States
 
@@ -131,7 +132,7 @@ def load_last(work_dir: PathLike) -> tuple[keras.Model, str]:
     evaluated = "average" if run.get("averaged") else "model"
     if states.load(tf.train.Checkpoint(**{evaluated: model}), whole=False) is None:
         raise InputError(f"{work_dir} has no checkpoint yet")
-    return model, codec
+    return last_output(model), codec
 
 
 class Checkpoint:

@@ -9,23 +9,27 @@ import numpy as np
 
 from hrnet_tf.errors import InputError
 from hrnet_tf.files import PathLike
-from hrnet_tf.models.preprocess import is_bgr
+from hrnet_tf.models.preprocess import channel_order_of
 from hrnet_tf.weights.containers import read_arrays
-from hrnet_tf.weights.names import HEADS, IMAGENET, OFFICIAL, is_of_classifier, official_names, summary
+from hrnet_tf.weights.names import CPN, HEADS, IMAGENET, OFFICIAL, is_of_classifier, official_names, summary
 from hrnet_tf.weights.state_dict import Match, match_state_dict
 
 if TYPE_CHECKING:
     import keras
 
-# The weights whose first axis counts keypoints: of the final layers, and in HigherHRNet of what takes the first
-# one's maps.
+_OF_BATCH_NORM = ("weight", "bias", "running_mean", "running_var")
+# The weights whose first axis counts keypoints: of the final layers, in HigherHRNet of what takes the first one's maps,
+# and in CPN of the normalisation after them.
 _HEAD = (
     *("final_layer.weight", "final_layer.bias"),
     *(f"final_layers.{i}.{parameter}" for i in (0, 1) for parameter in ("weight", "bias")),
+    *(f"multi_final_layers.{i}.{parameter}" for i in (0, 1) for parameter in ("weight", "bias")),
     "deconv_layers.0.0.0.weight",
+    *(f"global_net.predict.{i}.{name}" for i in range(4) for name in ("3.weight", *(f"5.{p}" for p in _OF_BATCH_NORM))),
+    *(f"refine_net.final_predict.{name}" for name in ("1.weight", *(f"2.{p}" for p in _OF_BATCH_NORM))),
 )
-# Of a pose network alone, before its final layer: a pose_resnet's and a HigherHRNet's, and an HRNetV2's.
-_BEFORE_HEAD = ("deconv_layers.", "conv_layers.")
+# Of a pose network alone, before its final layer: a pose_resnet's and a HigherHRNet's, an HRNetV2's, and a CPN's.
+_BEFORE_HEAD = ("deconv_layers.", "conv_layers.", "global_net.", "refine_net.")
 # The outputs that the last fusion of a pose network leaves out.
 _UNUSED_FUSION = re.compile(r"stage4\.\d+\.fuse_layers\.[123]\.")
 # How many characters of names an error lists.
@@ -37,7 +41,7 @@ class Checkpoint:
     """The weights of a file under their official names."""
 
     state_dict: dict[str, np.ndarray]  # name -> array in PyTorch layout
-    dialect: str  # OFFICIAL, MMPOSE or IMAGENET
+    dialect: str  # OFFICIAL, MMPOSE, CPN or IMAGENET
     container: str
     said: list[str] = dataclasses.field(default_factory=list)  # what was chosen, stripped or left out, a line each
 
@@ -48,10 +52,11 @@ class Checkpoint:
         return head.shape[0] if head is not None and head.ndim == 4 else None
 
     @property
-    def is_bgr(self) -> bool:
-        """Whether the network was trained on BGR, as far as is known: the official pose_resnets were."""
+    def channel_order(self) -> str:
+        """What the network was trained on, as far as is known: the official pose_resnets were on BGR."""
         parts = {name.partition(".")[0] for name in self.state_dict}
-        return self.dialect == OFFICIAL and "deconv_layers" in parts and "stage2" not in parts
+        is_bgr = self.dialect == OFFICIAL and "deconv_layers" in parts and "stage2" not in parts
+        return "cpn" if self.dialect == CPN else "bgr" if is_bgr else "rgb"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,7 +105,7 @@ def load_pytorch_weights(
     """Sets every weight of `model` from a PyTorch file, or none of them.
 
     Args:
-        model: a model of `build_model`; of channel_order "bgr" for the published pose_resnets.
+        model: a model of `build_model`; of channel_order "bgr" for the published pose_resnets, "cpn" for pytorch-cpn's.
         path: as in `read_checkpoint`.
         partial: leave out the layers that count keypoints if these are others in number. All else must fit.
         state_dict: as in `read_checkpoint`.
@@ -122,7 +127,7 @@ def load_pytorch_weights(
     elif has_other_head and not partial:
         hint = "; partial=True leaves out a head for other keypoints"
     _assign(model, path, checkpoint, match, hint)
-    _warn_of_bgr(model, path, checkpoint)
+    _warn_of_order(model, path, checkpoint)
     return _report(checkpoint, match, not_taken, kept_fresh)
 
 
@@ -132,8 +137,8 @@ def initialize_from(model: "keras.Model", path: PathLike, state_dict: str | None
 
     Every weight of the stem and of the stages must be in the file. Heads of classifiers and of pose networks of another
     kind are not taken, and weights that such files have nothing for (final layers, a pose_resnet's and a HigherHRNet's
-    transposed convolutions and what an HRNetV2 has after its branches) stay as they are. So do the layers that
-    count keypoints if these are others in number.
+    transposed convolutions, what an HRNetV2 has after its branches and a CPN after its ResNet) stay as they are. So do
+    the layers that count keypoints if these are others in number.
 
     Args:
         model: a model of `build_model`.
@@ -151,18 +156,18 @@ def initialize_from(model: "keras.Model", path: PathLike, state_dict: str | None
     match = match_state_dict(model, arrays)
     is_of_another_kind = set(match.missing) >= set(_head(match))
     keep_head = is_of_another_kind or _has_other_head(match)
-    keep_before_head = not any(name.startswith(_BEFORE_HEAD) for name in arrays)
+    kept = tuple(part for part in _BEFORE_HEAD if not any(name.startswith(part) for name in arrays))
     unexpected = set(match.unexpected)
 
     def is_left_out(name: str) -> bool:
         if name in unexpected:
             is_of_other_head = is_of_another_kind and (name in _HEAD or name.startswith(_BEFORE_HEAD))
             return is_of_classifier(name) or is_of_other_head or _UNUSED_FUSION.match(name) is not None
-        return (keep_head and name in _HEAD) or (keep_before_head and name.startswith(_BEFORE_HEAD))
+        return (keep_head and name in _HEAD) or name.startswith(kept)
 
     not_taken, kept_fresh = match.leave_out(is_left_out)
     _assign(model, path, checkpoint, match)
-    _warn_of_bgr(model, path, checkpoint)
+    _warn_of_order(model, path, checkpoint)
     return _report(checkpoint, match, not_taken, kept_fresh)
 
 
@@ -196,9 +201,10 @@ def _report(checkpoint, match, not_taken, kept_fresh):
     return LoadReport(checkpoint.dialect, checkpoint.container, taken, not_taken, kept_fresh, checkpoint.said)
 
 
-def _warn_of_bgr(model, path, checkpoint):
-    if checkpoint.is_bgr and not is_bgr(model):
-        warnings.warn(
-            f"{path}: the published pose_resnet weights were trained on BGR; build the model with channel_order='bgr'",
-            stacklevel=3,
+def _warn_of_order(model, path, checkpoint):
+    order = checkpoint.channel_order
+    if order != "rgb" and order != channel_order_of(model):
+        which = (
+            "published pose_resnet weights were trained on BGR" if order == "bgr" else f"weights of {CPN} have a mean"
         )
+        warnings.warn(f"{path}: the {which}; build the model with channel_order={order!r}", stacklevel=3)

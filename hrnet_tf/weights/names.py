@@ -13,9 +13,13 @@ import numpy as np
 
 from hrnet_tf.errors import listed
 
-OFFICIAL, MMPOSE, IMAGENET = "official", "MMPose", "ImageNet classifier"
+OFFICIAL, MMPOSE, CPN, IMAGENET = "official", "MMPose", "pytorch-cpn", "ImageNet classifier"
 _MMPOSE_BACKBONE = "backbone."
-_MMPOSE_HEAD = re.compile(r"(?:keypoint_)?head\.((?:final_layers?|deconv_layers|conv_layers)\..*)")
+_MMPOSE_HEAD = re.compile(r"(?:keypoint_)?head\.((?:(?:multi_)?final_layers?|deconv_layers|conv_layers)\..*)")
+# pytorch-cpn has its ResNet behind the first of these, and the second beside it.
+_CPN_BACKBONE, _CPN_PART = "resnet.", "global_net."
+# MMPose's Hourglasses have a block between two stacks even if there is one alone.
+_UNUSED_BLOCK, _SECOND_STACK = "inters.0.", "out_convs.1.conv.weight"
 # Before its 1.0 MMPose counted the convolutions, normalisations and ReLUs of an HRNetV2's head on in `final_layer`.
 _OLD_MMPOSE_HEAD = {
     "final_layer.0.": "conv_layers.0.",
@@ -28,7 +32,7 @@ _CLASSIFIER = re.compile(
 )
 # Parts of a network by their official names and MMPose's: a prefix is none of them.
 _PARTS = re.compile(
-    r"(?:conv|bn|layer|stage|transition)\d+|final_layers?|conv_layers|deconv_layers|incre_modules|downsamp_modules|classifier|fc|head|"
+    r"(?:conv|bn|layer|stage|transition)\d+|final_layers?|multi_final_layers|conv_layers|deconv_layers|incre_modules|downsamp_modules|classifier|fc|head|"
     r"keypoint_head|neck"
 )
 # What every network here has, to tell what its names begin with; and whose is taken where there are several.
@@ -37,7 +41,10 @@ _PREFERRED = ("model.", "student.")
 _AVERAGE = "ema_"
 
 # The layers of pose networks that tell how many keypoints they have; of HigherHRNet the last one.
-HEADS = ("final_layer.weight", "final_layers.1.weight")
+HEADS = (
+    *("final_layer.weight", "final_layers.1.weight", "multi_final_layers.0.weight"),
+    "refine_net.final_predict.1.weight",
+)
 
 Arrays = dict[str, np.ndarray]
 
@@ -57,6 +64,8 @@ def official_names(arrays: Arrays) -> tuple[Arrays, str, list[str]]:
     dialect = OFFICIAL
     if any(name.startswith(_MMPOSE_BACKBONE) for name in arrays):
         arrays, dialect = _from_mmpose(arrays), MMPOSE
+    elif any(name.startswith(_CPN_PART) for name in arrays):
+        dialect = CPN
     if any(is_of_classifier(name) for name in arrays) and not any(name in arrays for name in HEADS):
         dialect = IMAGENET
     return arrays, dialect, [*without_averages, *unwrapped]
@@ -86,6 +95,8 @@ def _without_averages(arrays: Arrays) -> tuple[Arrays, list[str]]:
 def _unwrapped(arrays: Arrays) -> tuple[Arrays, list[str]]:
     """Without what names begin with before the parts of a network, as "module." or "model._orig_mod."."""
     arrays, stripped = _without_common_prefix(arrays)
+    if any(name.startswith(_CPN_PART) for name in arrays):
+        arrays = {name.removeprefix(_CPN_BACKBONE): array for name, array in arrays.items()}
     said = [f"'{stripped}' stripped from all names"] if stripped else []
     found = {
         name.removesuffix(_ANCHORS[0]).removesuffix(_MMPOSE_BACKBONE): None
@@ -131,4 +142,6 @@ def _from_mmpose(arrays: Arrays) -> Arrays:
             old = next((old for old in _OLD_MMPOSE_HEAD if official.startswith(old)), "")
             official = _OLD_MMPOSE_HEAD.get(old, "") + official.removeprefix(old)
         state_dict[name if official in state_dict else official] = array
+    if _SECOND_STACK not in state_dict:
+        state_dict = {name: array for name, array in state_dict.items() if not name.startswith(_UNUSED_BLOCK)}
     return state_dict

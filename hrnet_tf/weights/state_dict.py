@@ -5,6 +5,7 @@ A layer is named after its PyTorch module with "." written as "_", which makes t
 """
 
 import dataclasses
+import re
 from collections.abc import Callable, Mapping
 
 import keras
@@ -13,7 +14,7 @@ from keras import layers
 from numpy.typing import ArrayLike
 
 from hrnet_tf.errors import listed
-from hrnet_tf.models.preprocess import is_bgr
+from hrnet_tf.models.preprocess import channel_order_of
 
 # PyTorch parameter -> (Keras variable, axes of the PyTorch array in Keras order)
 # OIHW -> HWIO; a transposed convolution is IOHW -> HWOI.
@@ -24,17 +25,23 @@ _BATCH_NORM = {
     "running_mean": ("moving_mean", (0,)),
     "running_var": ("moving_variance", (0,)),
 }
+# Where a layer's name has a "_" that is none of a "." in PyTorch's.
+_NO_DOT = re.compile(r"\.(?=layer|net\.|convs|modules)|(?<=final)\.(?=predict)|(?<=multi)\.(?=final)")
 # A counter of PyTorch's BatchNorm that nothing reads at a fixed momentum.
 _IGNORED = "num_batches_tracked"
-# The convolution that sees the image.
-_FIRST = "conv1.weight"
+# The convolution that sees the image: an Hourglass's, and any other's.
+_FIRST = ("stem.0.conv.weight", "conv1.weight")
+# What gives a CPN's heatmaps, and the peaks that those of pytorch-cpn have.
+_CPN_HEATMAPS = re.compile(r"(?:global_net\.predict\.\d\.5|refine_net\.final_predict\.2)\.(?:weight|bias)")
+_CPN_PEAK = 255
 
 
 def load_state_dict(model: keras.Model, state_dict: Mapping[str, ArrayLike]) -> None:
     """Sets every weight of `model` from arrays under PyTorch's names.
 
     The input channels of the first convolution are reversed for a model of channel order "bgr", so that
-    on RGB images it gives what the PyTorch network gives on BGR.
+    on RGB images it gives what the PyTorch network gives on BGR. For a model of channel order "cpn", what gives
+    heatmaps is divided by the 255 that their peaks are in pytorch-cpn.
 
     Args:
         model: a model of `build_model`.
@@ -100,7 +107,7 @@ class Match:
 
 def match_state_dict(model: keras.Model, state_dict: Mapping[str, ArrayLike]) -> Match:
     """Finds the variable of each array, changing nothing; arguments as in `load_state_dict`."""
-    targets = _targets(model)
+    targets, order = _targets(model), channel_order_of(model)
     match = Match({}, [], [], {}, [])
     missing = dict.fromkeys(targets)
     for name, array in state_dict.items():
@@ -120,8 +127,11 @@ def match_state_dict(model: keras.Model, state_dict: Mapping[str, ArrayLike]) ->
         elif not _is_usable(array):
             match.unusable.append(name)
         else:
-            reverse = name == _FIRST and is_bgr(model)
-            match.values[name] = (variable, (array[:, ::-1] if reverse else array).transpose(axes))
+            if order == "bgr" and name in _FIRST:
+                array = array[:, ::-1]
+            elif order == "cpn" and _CPN_HEATMAPS.fullmatch(name):
+                array = array / _CPN_PEAK
+            match.values[name] = (variable, array.transpose(axes))
     match.missing = [f"{_pytorch_name(layer)}.{parameter}" for layer, parameter in missing]
     return match
 
@@ -133,7 +143,7 @@ def _is_usable(array):
 
 def _pytorch_name(layer_name):
     """stage4_2_fuse_layers_0_1_0 -> stage4.2.fuse_layers.0.1.0"""
-    return layer_name.replace("_", ".").replace(".layer", "_layer")
+    return _NO_DOT.sub("_", layer_name.replace("_", "."))
 
 
 def _targets(model):

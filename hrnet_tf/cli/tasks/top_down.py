@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 from absl import flags
@@ -19,6 +20,7 @@ from hrnet_tf.errors import InputError
 from hrnet_tf.evaluation.similarity import Suppression
 from hrnet_tf.losses import KeypointMSE, KeypointOHKM
 from hrnet_tf.model_card import ModelCard
+from hrnet_tf.models.clones import last_output
 from hrnet_tf.prediction.keypoints import make_predict_function, predict_people
 from hrnet_tf.prediction.runners import Runner
 from hrnet_tf.skeletons import Skeleton, match
@@ -103,6 +105,7 @@ class TopDown:
         # The network is asked in its own order, and measured in that of the annotations.
         order = np.argsort(match(card.skeleton, people.skeleton))
         flip_pairs = shared.flip_pairs(card.skeleton)
+        model = last_output(model) if isinstance(model, keras.Model) else model
         predict = make_predict_function(strategy, model, flip_pairs, shared.use_xla(), card.codec, card.refine)
         suppression = Suppression(FLAGS.nms, FLAGS.oks_threshold, FLAGS.score_threshold)
 
