@@ -5,7 +5,7 @@ Of names and numbers alone, so that command lines can list them without TensorFl
 
 import dataclasses
 
-REFINEMENTS = ("none", "quarter", "dark", "udp")
+REFINEMENTS = ("none", "quarter", "dark", "udp", "integral")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 import numpy as np
 import tensorflow as tf
 
+from hrnet_tf import integral
 from hrnet_tf.codecs import CODECS as CODECS
 from hrnet_tf.codecs import REFINEMENTS as REFINEMENTS
 from hrnet_tf.codecs import get_codec as get_codec
@@ -86,20 +87,22 @@ def encode(
 
 
 def decode(heatmaps: tf.Tensor | np.ndarray, refine: str = "quarter", sigma: float | None = None) -> tf.Tensor:
-    """Keypoints of the heatmaps' maxima.
+    """Keypoints of the heatmaps' maxima, or of their means.
 
     Args:
         heatmaps: [B,h,w,K].
         refine: "none" gives the pixel of the first maximum; "quarter" moves it a quarter of a pixel
             towards the larger neighbour in x and in y where 1 < x < w - 1 and 1 < y < h - 1; "dark"
             and "udp" move it to the maximum of a parabola through the logarithm of the blurred
-            heatmap, "dark" where 1 < x < w - 2 and 1 < y < h - 2, "udp" everywhere.
+            heatmap, "dark" where 1 < x < w - 2 and 1 < y < h - 2, "udp" everywhere. "integral" gives the mean of the
+            distribution that the heatmap's softmax is, as networks trained by `losses.KeypointDSNT` learn it.
         sigma: of the heatmaps, in their pixels, for the blur of "dark" and "udp": the kernel has
             11 pixels for 2 and 17 for 3. By default h / 32, the published sigma for that size.
 
     Returns:
         [B,K,3] float32: x and y in heatmap pixels and the score, which is the maximum. Where the
-        maximum is not positive, x = y = 0.
+        maximum is not positive, x = y = 0. Of "integral" the score is the probability around the point,
+        `integral.nearby`, and x = y = 0 where a heatmap is not finite.
 
     Raises:
         ValueError: an unknown `refine`.
@@ -107,6 +110,11 @@ def decode(heatmaps: tf.Tensor | np.ndarray, refine: str = "quarter", sigma: flo
     if refine not in REFINEMENTS:
         raise ValueError(f"`refine` must be one of {', '.join(REFINEMENTS)}. Received: {refine!r}")
     heatmaps = tf.convert_to_tensor(heatmaps, tf.float32)
+    if refine == "integral":
+        maps = integral.probabilities(heatmaps)
+        point = integral.expected_points(maps)
+        score = integral.nearby(maps, point)[..., None]
+        return tf.concat([tf.where(score >= 0, point, 0.0), score], axis=-1)
     height, width, num_keypoints = heatmaps.shape[1:]
     flat = tf.reshape(heatmaps, [-1, height * width, num_keypoints])
     index = tf.argmax(flat, axis=1, output_type=tf.int32)  # [B,K]
@@ -252,10 +260,17 @@ def pck(
     Returns:
         Per-keypoint share [K], -1 where no keypoint counts, and the mean over the others, a scalar.
     """
-    height, width = heatmaps_true.shape[1:3]
     true = decode(heatmaps_true, "none")[..., :2]
     pred = decode(heatmaps_pred, "none")[..., :2]
-    counts = tf.cast(tf.reduce_all(true > 1, axis=-1), tf.float32)  # [B,K]
+    return pck_of_points(true, pred, tf.reduce_all(true > 1, axis=-1), heatmaps_true.shape[1:3], threshold)
+
+
+def pck_of_points(
+    true: tf.Tensor, pred: tf.Tensor, counts: tf.Tensor, heatmap_size: tuple[int, int], threshold: float = 0.5
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """As `pck`, of points [B,K,2] in pixels of heatmaps of (h, w), and which of them count, [B,K] bool."""
+    height, width = heatmap_size
+    counts = tf.cast(counts, tf.float32)
     distance = tf.norm((true - pred) / tf.constant([width / 10, height / 10], tf.float32), axis=-1)
     hits = tf.reduce_sum(counts * tf.cast(distance < threshold, tf.float32), axis=0)
     total = tf.reduce_sum(counts, axis=0)  # [K]

@@ -3,12 +3,18 @@
 Shape legend: B batch, h and w heatmap, K keypoints, P people.
 """
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 from keras import ops
+
+from hrnet_tf.integral import expected_points, probabilities
 
 # Of the backend that Keras runs on.
 Tensor = Any
+# Added where a logarithm or a gradient would not be finite.
+_TINY = 1e-12
 
 
 def _keypoint_errors(heatmaps_true: Tensor, heatmaps_pred: Tensor, target_weight: Tensor) -> Tensor:
@@ -42,6 +48,53 @@ class KeypointOHKM:
         errors = _keypoint_errors(heatmaps_true, heatmaps_pred, target_weight)
         worst, _ = ops.top_k(errors, self.top_k, sorted=False)
         return ops.mean(worst)
+
+
+class KeypointDSNT:
+    """Distance of the expected point from the true one, and divergence of the heatmap from a Gaussian there.
+
+    Nibali et al., "Numerical Coordinate Regression with Convolutional Neural Networks", arXiv:1801.07372: the Euclidean
+    distance in coordinates from -1 to 1, and the Jensen-Shannon divergence. Keypoints of weight 0 add nothing but stay
+    in the denominator; weights count squared, as in the other losses.
+    """
+
+    def __init__(self, sigma: float = 1.0, divergence: float = 1.0):
+        """Takes the Gaussian's deviation in heatmap pixels, and the factor of the divergence."""
+        self.sigma, self.divergence = sigma, divergence
+
+    def __call__(self, points_true: Tensor, heatmaps_pred: Tensor, target_weight: Tensor) -> Tensor:
+        """Args: points [B,K,2] in heatmap pixels, heatmaps [B,h,w,K], target_weight [B,K]. Returns a scalar."""
+        predicted = probabilities(heatmaps_pred)
+        height, width = heatmaps_pred.shape[1:3]
+        away = (expected_points(predicted) - points_true) * np.array([2 / width, 2 / height], np.float32)
+        distance = ops.sqrt(ops.sum(ops.square(away), axis=-1) + _TINY)  # whose gradient is finite at 0 too
+
+        def offsets(axis, length):
+            return np.arange(length, dtype=np.float32)[:, None] - points_true[:, None, :, axis]
+
+        squares = ops.square(offsets(1, height))[:, :, None] + ops.square(offsets(0, width))[:, None]
+        true = probabilities(-squares / (2 * self.sigma**2))
+        middle = 0.5 * (predicted + true)
+        divergence = 0.5 * (_divergence(predicted, middle) + _divergence(true, middle))
+        return ops.mean((distance + self.divergence * divergence) * ops.square(target_weight))
+
+
+def _divergence(p: Tensor, q: Tensor) -> Tensor:
+    """[B,K] Kullback-Leibler divergence of distributions [B,h,w,K], in nats."""
+    return ops.sum(p * (ops.log(p + _TINY) - ops.log(q + _TINY)), axis=(1, 2))
+
+
+class SummedLoss:
+    """The weighted sum of a loss of each of a network's outputs."""
+
+    def __init__(self, losses: Sequence[Callable[[Tensor, Tensor, Tensor], Tensor]], weights: Sequence[float]):
+        """Takes them in the order of the outputs."""
+        self._weighted = tuple(zip(losses, weights, strict=True))
+
+    def __call__(self, true: Tensor, outputs: Tensor | Sequence[Tensor], target_weight: Tensor) -> Tensor:
+        """Args: as the losses take, of several outputs a list. Returns a scalar."""
+        terms = zip(self._weighted, outputs if isinstance(outputs, list) else [outputs], strict=True)
+        return sum(weight * loss(true, output, target_weight) for (loss, weight), output in terms)
 
 
 class MaskedHeatmapMSE:

@@ -345,6 +345,10 @@ REFUSALS = {
         {"train_split": "tiny", "val_split": "tiny", "ohkm_keypoints": 18},
         "--ohkm_keypoints=18 are more than the 17 keypoints",
     ),
+    "weights of other outputs": ("train", {"model": "cpn_50", "output_weights": "1,2"}, "must be 5 numbers, as cpn_50"),
+    "no weights of outputs": ("train", {"output_weights": "1,x"}, "must be numbers, like 1,1,1,1,2"),
+    "mining without heatmaps": ("train", {"loss": "dsnt", "ohkm_keypoints": 8}, "are of heatmaps"),
+    "too small for an Hourglass": ("train", {"model": "hourglass_52"}, "multiples of 128, for an Hourglass"),
 }
 
 

@@ -195,7 +195,9 @@ def test_pose_resnet_of_bgr(tmp_path):
     assert found["Add"] == 9  # eight shortcuts and the mean
 
 
-@pytest.mark.parametrize(("codec", "refine"), [("msra", None), ("dark", None), ("udp", None), ("udp", "none")])
+@pytest.mark.parametrize(
+    ("codec", "refine"), [("msra", None), ("dark", None), ("udp", None), ("udp", "none"), ("udp", "integral")]
+)
 def test_pose_gives_keypoints_of_crops(codec, refine, tiny, tmp_path):
     path = tmp_path / "pose.onnx"
     assert export_onnx_pose(tiny, path, codec, refine, blurred_crops(3)) < 1e-3

@@ -93,7 +93,13 @@ def keypoints_by_numpy(model, image, boxes, card, flip_test):
 
 @pytest.mark.parametrize(
     ("codec", "refine", "flip_test"),
-    [("msra", None, False), ("msra", "none", True), ("dark", None, True), ("udp", None, True)],
+    [
+        ("msra", None, False),
+        ("msra", "none", True),
+        ("dark", None, True),
+        ("udp", None, True),
+        ("udp", "integral", True),
+    ],
 )
 def test_pose_is_what_evaluation_computes(codec, refine, flip_test, model, image, tmp_path):
     export_saved_model(model, tmp_path / "1", card(codec, refine), flip_test=flip_test)

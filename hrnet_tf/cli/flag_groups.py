@@ -43,6 +43,7 @@ def define_training_flags() -> None:
     flags.DEFINE_bool("resume", False, "Continue the run in --work_dir, if there is one.")
     flags.DEFINE_float("save_minutes", 10, "The state is saved at every evaluation, and at least this often.", 0)
     flags.DEFINE_integer("epochs", 210, "Passes over the training people.", lower_bound=1)
+    _define_loss_flags()
     _define_optimization_flags()
     flags.DEFINE_enum(
         "precision",
@@ -80,11 +81,23 @@ def define_training_flags() -> None:
         0,
         1,
     )
-    flags.DEFINE_float("tag_weight", 1e-3, "Loss of whole images: of tags, beside heatmaps.", 0)
-    flags.DEFINE_integer("ohkm_keypoints", 0, "Loss: so many worst keypoints of a person, as OHKM's 8; 0: all.", 0)
+    flags.register_validator("scale_range", _is_range, "must be two numbers from 0.01 to 100, such as 0.75,1.5")
+
+
+def _define_loss_flags() -> None:
+    """Flags of what is minimised."""
+    flags.DEFINE_enum("loss", "heatmaps", ["heatmaps", "dsnt"], "Loss: of heatmaps, or of the points that they expect.")
+    flags.DEFINE_integer(
+        "ohkm_keypoints",
+        None,
+        "Loss: so many worst keypoints of a person, as OHKM's 8, 0: all; by default 8 in the last output of a CPN.",
+        0,
+    )
+    flags.DEFINE_list("output_weights", None, "Loss: factors of a network's outputs, the last predicts; by default 1.")
     flags.DEFINE_bool("keypoint_weights", False, "Loss: 1.2 for elbows and knees, 1.5 for wrists and ankles, squared.")
     flags.DEFINE_bool("supervise_absent", False, "Loss: teach empty heatmaps for keypoints that are not annotated.")
-    flags.register_validator("scale_range", _is_range, "must be two numbers from 0.01 to 100, such as 0.75,1.5")
+    flags.register_validator("output_weights", _are_weights, "must be numbers, like 1,1,1,1,2")
+    flags.DEFINE_float("tag_weight", 1e-3, "Loss of whole images: of tags, beside heatmaps.", 0)
 
 
 def _define_optimization_flags() -> None:
@@ -129,6 +142,11 @@ def _is_range(texts):
     """Whether --scale_range can be used."""
     numbers = _numbers(texts)
     return len(numbers) == 2 and 0.01 <= numbers[0] <= numbers[1] <= 100
+
+
+def _are_weights(texts):
+    """Whether --output_weights can be used."""
+    return texts is None or (bool(_numbers(texts)) and all(0 <= number <= 1e6 for number in _numbers(texts)))
 
 
 def _numbers(texts):

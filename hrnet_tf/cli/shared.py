@@ -188,6 +188,8 @@ def make_card(name: str, input_size: tuple[int, int], skeleton: Skeleton, found:
     """The model card of a network: what the flags say, else the card `found` with its file, else codec msra."""
     codec = FLAGS.codec or (found.codec if found else "msra")
     refine = FLAGS.refine or (found.refine if found and found.codec == codec else None)
+    if refine is None and "loss" in FLAGS and FLAGS.loss == "dsnt":
+        refine = "integral"
     if found and codec != found.codec:
         print(f"--codec={codec} is not what the model was trained with: its card says {found.codec}")
     if found:
@@ -211,7 +213,8 @@ def load_model(path: str, annotations: Skeleton) -> tuple[keras.Model, ModelCard
         )
     skeleton = keypoints_of(path, found, model.output_shape[-1], annotations)
     if codec is not None:
-        found = ModelCard(model.name, tuple(model.input_shape[1:3]), skeleton, codec)
+        refine = found.refine if found else None
+        found = ModelCard(model.name, tuple(model.input_shape[1:3]), skeleton, codec, refine)
     return model, make_card(model.name, model.input_shape[1:3], skeleton, found)
 
 

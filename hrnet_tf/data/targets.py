@@ -66,6 +66,13 @@ class Targets:
         maps, weight = heatmaps.encode(keypoints, visible, self._input_size, self._sigma, self._codec)
         return maps, tf.where(weight > 0, weight * self._present_weights, self._absent_weight)
 
+    def points(self, keypoints: tf.Tensor, visible: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Points [B,K,2] in heatmap pixels instead of heatmaps; those beyond the outermost pixels have weight 0."""
+        points = tf.cast(keypoints, tf.float32) / heatmaps.crop_pixels(self._input_size, self._codec)
+        height, width = (side // heatmaps.HEATMAP_STRIDE for side in self._input_size)
+        inside = tf.reduce_all((points >= 0) & (points <= (width - 1, height - 1)), axis=-1)
+        return points, tf.where(inside, tf.cast(visible, tf.float32) * self._present_weights, 0.0)
+
 
 class ImageTargets:
     """Heatmaps of everybody in an image and where everybody's tags are, of TensorFlow operations alone.

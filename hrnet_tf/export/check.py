@@ -167,9 +167,10 @@ def keypoint_difference(
         return decode(heatmaps, refine).numpy() * [*stride, 1]
 
     expected = locate(heatmaps)
-    clear = _is_clear(heatmaps, tolerance * _scale(heatmaps))
-    if refine in ("dark", "udp"):
-        # These move with every value around the maximum, the further the flatter it is.
+    of_maximum = refine != "integral"
+    clear = _is_clear(heatmaps, tolerance * _scale(heatmaps)) if of_maximum else np.ones(expected.shape[:2], bool)
+    if refine in ("dark", "udp", "integral"):
+        # These move with every value around the maximum, the further the flatter it is, or with all values.
         signs = np.random.default_rng(0).choice([-1, 1], heatmaps.shape)
         rounded = heatmaps + np.float32(_ROUNDING) * np.abs(heatmaps).max() * signs
         clear &= np.all(np.abs(locate(rounded) - expected)[..., :2] <= tolerance, axis=-1)

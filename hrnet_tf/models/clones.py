@@ -1,6 +1,7 @@
 """Copies of networks that compute in another precision."""
 
 from collections.abc import Callable
+from typing import Any
 
 import keras
 
@@ -17,9 +18,9 @@ def check_precision(precision: str) -> None:
         raise ValueError(f"`precision` must be one of {', '.join(PRECISIONS)}. Received: {precision!r}")
 
 
-def last_output(model: keras.Model) -> keras.Model:
-    """What predicts of a network that is supervised at several outputs, sharing its weights; else the model itself."""
-    outputs = model.output
+def last_output(model: Any) -> Any:
+    """What predicts of a Keras model that is supervised at several outputs, sharing its weights; else `model`."""
+    outputs = getattr(model, "output", None)
     if not isinstance(outputs, list) or any(not name.startswith(f"{HEATMAPS}_") for name in model.output_names[:-1]):
         return model
     return keras.Model(model.input, outputs[-1], name=model.name)

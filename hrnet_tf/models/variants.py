@@ -71,6 +71,8 @@ HIGHER_HRNETS = {
 HOURGLASSES = {"hourglass_52": 1, "hourglass_104": 2}
 # Cascaded Pyramid Networks, by the ResNet that they are built on.
 CPNS = {"cpn_50": POSE_RESNETS["pose_resnet50"], "cpn_101": POSE_RESNETS["pose_resnet101"]}
+# Of the ResNet's four layers, and of all together.
+_CPN_OUTPUTS = 5
 
 TOP_DOWN_NAMES = (*HRNETS, *POSE_RESNETS, *HOURGLASSES, *CPNS)
 BOTTOM_UP_NAMES = tuple(HIGHER_HRNETS)
@@ -79,6 +81,11 @@ MODEL_NAMES = (*TOP_DOWN_NAMES, *BOTTOM_UP_NAMES)
 TOP_DOWN, BOTTOM_UP = "top_down", "bottom_up"
 # The outputs of a HigherHRNet; the only output of others, or the last, is called as the second.
 HEATMAPS_TAGS, HEATMAPS = "heatmaps_tags", "heatmaps"
+
+
+def num_outputs(name: str) -> int:
+    """How many outputs with heatmaps a network of crops has in training, of which the last predicts."""
+    return _CPN_OUTPUTS if name in CPNS else HOURGLASSES.get(name, 1)
 
 
 def kind_of(name: str) -> str:

@@ -89,7 +89,7 @@ def network_of(model: keras.Model, name: str = "model") -> Network:
     Raises:
         InputError: it is no pose network.
     """
-    model = last_output(model) if isinstance(model, keras.Model) else model
+    model = last_output(model)
     input_shape, output_shape = (getattr(model, side, None) for side in ("input_shape", "output_shape"))
     if isinstance(getattr(model, "output", None), dict):  # of one entry Keras gives the shape without its name
         output_shape = {key: tuple(tensor.shape) for key, tensor in model.output.items()}

@@ -4,12 +4,12 @@ An objective is called with the outputs and the labels of a share of a batch and
 over the share, and a scalar for each name in `metrics`. It is part of the compiled step: TensorFlow operations alone.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import tensorflow as tf
 
-from hrnet_tf import heatmaps
+from hrnet_tf import heatmaps, integral
 from hrnet_tf.data.images import STRIDES
 from hrnet_tf.data.targets import ImageTargets
 from hrnet_tf.losses import MaskedHeatmapMSE, associative_embedding
@@ -32,21 +32,33 @@ class HeatmapObjective:
 
     def __init__(
         self,
-        loss: Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor],
+        loss: Callable[[tf.Tensor, Any, tf.Tensor], tf.Tensor],
         targets: Callable[..., tuple[tf.Tensor, tf.Tensor]] | None = None,
     ):
         """Takes what it consists of.
 
         Args:
-            loss: (heatmaps_true, heatmaps_pred, target_weight) -> scalar, a mean over the batch.
+            loss: (heatmaps_true, outputs, target_weight) -> scalar, a mean over the batch; outputs are heatmaps, or a
+                list of them of which the last predicts.
             targets: labels -> heatmaps_true, target_weight. None: they are the labels.
         """
         self._loss, self._targets = loss, targets
 
-    def __call__(self, outputs: tf.Tensor, *labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        heatmaps_true, target_weight = self._targets(*labels) if self._targets else labels
-        _, pck = heatmaps.pck(heatmaps_true, outputs)
-        return self._loss(heatmaps_true, outputs, target_weight), pck
+    def __call__(self, outputs: tf.Tensor | Sequence[tf.Tensor], *labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        true, target_weight = self._targets(*labels) if self._targets else labels
+        _, pck = self._pck(true, outputs[-1] if isinstance(outputs, list) else outputs, target_weight)
+        return self._loss(true, outputs, target_weight), pck
+
+    def _pck(self, heatmaps_true, heatmaps_pred, target_weight):
+        return heatmaps.pck(heatmaps_true, heatmaps_pred)
+
+
+class PointObjective(HeatmapObjective):
+    """The same of expected points: targets, and what the loss takes first, are points [B,K,2] in heatmap pixels."""
+
+    def _pck(self, points_true, heatmaps_pred, target_weight):
+        points = integral.expected_points(integral.probabilities(heatmaps_pred))
+        return heatmaps.pck_of_points(points_true, points, target_weight > 0, heatmaps_pred.shape[1:3])
 
 
 class TagsObjective:

@@ -4,7 +4,6 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 from absl import flags
@@ -18,17 +17,20 @@ from hrnet_tf.data.records import PersonRecords
 from hrnet_tf.data.targets import Targets, keypoint_weights_by_name
 from hrnet_tf.errors import InputError
 from hrnet_tf.evaluation.similarity import Suppression
-from hrnet_tf.losses import KeypointMSE, KeypointOHKM
+from hrnet_tf.losses import KeypointDSNT, KeypointMSE, KeypointOHKM, SummedLoss
 from hrnet_tf.model_card import ModelCard
 from hrnet_tf.models.clones import last_output
+from hrnet_tf.models.variants import CPNS, num_outputs
 from hrnet_tf.prediction.keypoints import make_predict_function, predict_people
 from hrnet_tf.prediction.runners import Runner
 from hrnet_tf.skeletons import Skeleton, match
-from hrnet_tf.training.objectives import HeatmapObjective
+from hrnet_tf.training.objectives import HeatmapObjective, PointObjective
 from hrnet_tf.visualize import draw_heatmaps, draw_keypoints
 from hrnet_tf.workers import Share
 
 FLAGS = flags.FLAGS
+# Keypoints of a person that a CPN's last output is supervised with, as in the paper.
+_MINED = 8
 
 
 class TopDown:
@@ -37,12 +39,19 @@ class TopDown:
     unit = "people"
 
     def check_flags(self) -> None:
-        """All flags of training are for networks of crops."""
+        wanted = num_outputs(FLAGS.model)
+        if FLAGS.output_weights and len(FLAGS.output_weights) != wanted:
+            raise InputError(
+                f"--output_weights must be {wanted} numbers, as {FLAGS.model} has so many outputs. "
+                f"Received: {','.join(FLAGS.output_weights)}"
+            )
+        if FLAGS.loss == "dsnt" and (FLAGS.ohkm_keypoints or FLAGS.supervise_absent):
+            raise InputError("--ohkm_keypoints and --supervise_absent are of heatmaps. Received: --loss=dsnt")
 
     def load_training(self) -> PersonRecords:
         people, _ = benchmarks.load_people(shared.dataset(), shared.train_split())
         num_keypoints = people.skeleton.num_keypoints
-        if FLAGS.ohkm_keypoints > num_keypoints:
+        if (FLAGS.ohkm_keypoints or 0) > num_keypoints:
             raise InputError(
                 f"--ohkm_keypoints={FLAGS.ohkm_keypoints} are more than the {num_keypoints} keypoints there are: "
                 "give fewer, or 0 for all"
@@ -83,8 +92,14 @@ class TopDown:
         )
 
     def objective(self, card: ModelCard) -> HeatmapObjective:
-        loss = KeypointOHKM(FLAGS.ohkm_keypoints) if FLAGS.ohkm_keypoints else KeypointMSE()
-        return HeatmapObjective(loss, _targets(card))
+        targets = _targets(card)
+        if FLAGS.loss == "dsnt":
+            return PointObjective(_of_outputs(*[KeypointDSNT(FLAGS.heatmap_sigma)] * 2), targets.points)
+        is_cpn, mined = FLAGS.model in CPNS, FLAGS.ohkm_keypoints
+        if mined is None:
+            mined = min(_MINED, card.skeleton.num_keypoints) if is_cpn else 0
+        last = KeypointOHKM(mined) if mined else KeypointMSE()
+        return HeatmapObjective(_of_outputs(KeypointMSE() if is_cpn else last, last), targets)
 
     def pictures(self, batch: Any, card: ModelCard) -> tuple[list[np.ndarray], list[str]]:
         images, keypoints, visible = batch
@@ -105,8 +120,9 @@ class TopDown:
         # The network is asked in its own order, and measured in that of the annotations.
         order = np.argsort(match(card.skeleton, people.skeleton))
         flip_pairs = shared.flip_pairs(card.skeleton)
-        model = last_output(model) if isinstance(model, keras.Model) else model
-        predict = make_predict_function(strategy, model, flip_pairs, shared.use_xla(), card.codec, card.refine)
+        predict = make_predict_function(
+            strategy, last_output(model), flip_pairs, shared.use_xla(), card.codec, card.refine
+        )
         suppression = Suppression(FLAGS.nms, FLAGS.oks_threshold, FLAGS.score_threshold)
 
         def evaluate(results_file=None):
@@ -127,6 +143,13 @@ class TopDown:
         batches = pipeline.evaluation_dataset(first, card.input_size, count, bad_images.handler(), card.codec)
         images, index = next(iter(batches))
         return images.numpy()[index.numpy() >= 0]
+
+
+def _of_outputs(earlier: Callable, last: Callable) -> Callable:
+    """The loss of all outputs: of each but the last, and of that."""
+    count = num_outputs(FLAGS.model)
+    weights = [float(weight) for weight in FLAGS.output_weights or ["1"] * count]
+    return SummedLoss([earlier] * (count - 1) + [last], weights)
 
 
 def _targets(card: ModelCard) -> Targets:
