@@ -33,9 +33,10 @@ MAY_IMPORT = {
     "inputs": BASE | {"files", "data"},
     "detection": BASE | {"files", "lazy", "inputs", "model_files", "onnx_sessions", "pretrained"},
     "models": set(),
-    "losses": set(),
+    "integral": set(),
+    "losses": {"integral"},
     "visualize": BASE | {"files"},
-    "heatmaps": {"codecs", "models", "skeletons"},
+    "heatmaps": {"codecs", "integral", "models", "skeletons"},
     "model_card": BASE | {"files", "models", "version"},
     "weights": {"errors", "files", "first_bytes", "models"},
     "pretrained": BASE | {"files", "first_bytes", "lazy", "model_card", "model_files", "models", "weights"},
@@ -68,7 +69,7 @@ MAY_IMPORT = {
     "app": BASE | {"files", "inputs", "detection", "pretrained", "prediction", "tracking", "visualize"},
     "export": BASE | {"files", "lazy", "devices", "heatmaps", "models", "model_card", "prediction"},
     "cli": None,  # everything
-    "training": BASE | {"files", "workers", "devices", "heatmaps", "losses", "models", "data"},
+    "training": BASE | {"files", "workers", "devices", "heatmaps", "integral", "losses", "models", "data"},
 }
 
 
