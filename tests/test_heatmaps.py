@@ -62,7 +62,9 @@ def test_maxima_move_but_on_the_border(refine, margin):
 
 
 def test_refuses_an_unknown_refinement():
-    with pytest.raises(ValueError, match=r"`refine` must be one of none, quarter, dark, udp. Received: 'half'"):
+    with pytest.raises(
+        ValueError, match=r"`refine` must be one of none, quarter, dark, udp, integral. Received: 'half'"
+    ):
         heatmaps.decode(np.zeros((1, 8, 8, 1)), "half")
 
 

@@ -231,6 +231,7 @@ def test_exports_equal_the_model(model, images, tmp_path):
     assert export.export_litert(model, tmp_path / "model.tflite", crops=images) < 1e-4
 
 
+@pytest.mark.parametrize("model", ["cpn_50", pytest.param("hourglass_104", marks=pytest.mark.slow)], indirect=True)
 @pytest.mark.parametrize("backend", ["tensorflow", pytest.param("jax", marks=pytest.mark.slow)])
 def test_file_loads_without_the_package(tmp_path, model, images, expected, backend):
     """In Keras alone, on every backend."""

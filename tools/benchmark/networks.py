@@ -14,10 +14,11 @@ from hrnet_tf import build_model, devices
 from hrnet_tf.data.targets import Targets
 from hrnet_tf.errors import InputError
 from hrnet_tf.export import export_litert, export_onnx, export_saved_model
-from hrnet_tf.losses import KeypointMSE
+from hrnet_tf.losses import KeypointMSE, SummedLoss
 from hrnet_tf.model_card import default_card
-from hrnet_tf.models.clones import bfloat16_clone
+from hrnet_tf.models.clones import bfloat16_clone, last_output
 from hrnet_tf.models.fold import fold_batch_norm
+from hrnet_tf.models.variants import num_outputs
 from hrnet_tf.prediction.network import for_inference, load_network, network_of
 from hrnet_tf.prediction.runners import Runner
 from hrnet_tf.skeletons import COCO
@@ -90,7 +91,7 @@ def count_flops(model):
 
 def forward(settings, reference):
     """The network as Keras has it, as it is for prediction, and from every kind of file, by batch size."""
-    model = with_statistics(build_model(settings.model, settings.input_size))
+    model = last_output(with_statistics(build_model(settings.model, settings.input_size)))
     flops = count_flops(model)
     networks = {"Keras float32": (model, "float32")}
     folded = fold_batch_norm(model)
@@ -164,7 +165,8 @@ def train(settings, reference):
     cases = reference.train(settings, images.numpy(), targets(keypoints, visible)[0].numpy()) if reference else []
     parts = images, keypoints, visible
     batch = [strategy.experimental_distribute_values_from_function(lambda _, part=part: part) for part in parts]
-    objective = HeatmapObjective(KeypointMSE(), targets)
+    count = num_outputs(settings.model)
+    objective = HeatmapObjective(SummedLoss([KeypointMSE()] * count, [1.0] * count), targets)
     steps, items = {}, settings.replicas * batch_size
     replicas = f" on {settings.replicas} replicas" if settings.replicas > 1 else ""
     for precision, policy in _TRAIN_PRECISIONS.items():
