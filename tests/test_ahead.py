@@ -17,7 +17,7 @@ from hrnet_tf import PosePredictor, inputs
 from hrnet_tf.ahead import ahead, in_background, one_late
 from hrnet_tf.data import coco
 from hrnet_tf.export import check_heatmaps
-from hrnet_tf.prediction import boxes, files, predictor, sources
+from hrnet_tf.prediction import boxes, files, sources, top_down
 from hrnet_tf.prediction.keypoints import predict_people
 from hrnet_tf.prediction.network import Network
 
@@ -80,7 +80,7 @@ LATE = [("given", 0), ("given", 1), ("waited for", 0), ("given", 2), ("waited fo
 def test_the_next_crops_are_given_to_the_network_before_results_are_waited_for(monkeypatch, dataset):
     log, count = [], iter(range(99))
     predictor = PosePredictor(random_network(), batch_size=2)
-    monkeypatch.setattr(predictor, "_predict", lambda batch: OnDevice(log, next(count), (len(batch), 17, 3)))
+    monkeypatch.setattr(predictor._predictor, "_predict", lambda batch: OnDevice(log, next(count), (len(batch), 17, 3)))
     found = predictor.predict_batch([noise()] * 3, [[[5, 5, 50, 60]] * 2] * 3)
     assert log == LATE
     assert [people[0, 0, 2] for people in found] == [0, 1, 2]
@@ -125,7 +125,7 @@ def test_images_are_read_and_cut_while_the_network_computes(monkeypatch):
         cut[image[0, 0, 0]].set()
         return found
 
-    monkeypatch.setattr(predictor, "load_image", load_image)
+    monkeypatch.setattr(top_down, "load_image", load_image)
     network = blocked_network(lambda call: in_time.append(call > 0 or cut[4].wait(SOON)))
     images = [np.full((40, 30, 3), i, np.uint8) for i in range(6)]
     PosePredictor(network, skeleton=COLORS, flip_test=False, batch_size=2).predict_batch(images)
@@ -160,14 +160,14 @@ def test_files_are_read_and_drawn_while_the_network_computes(tmp_path, monkeypat
 
 
 def is_compiled(estimate):
-    definition = estimate._predict.graph.as_graph_def()
+    definition = estimate._predictor._predict.graph.as_graph_def()
     return any(function.attr["_XlaMustCompile"].b for function in definition.library.function)
 
 
 def sizes_given(estimate, monkeypatch):
     """A list to which the sizes of batches are added that the network of a `PosePredictor` is given."""
-    sizes, run = [], estimate._predict
-    monkeypatch.setattr(estimate, "_predict", lambda batch: sizes.append(len(batch)) or run(batch))
+    sizes, run = [], estimate._predictor._predict
+    monkeypatch.setattr(estimate._predictor, "_predict", lambda batch: sizes.append(len(batch)) or run(batch))
     return sizes
 
 

@@ -50,6 +50,7 @@ MAY_IMPORT = {
     "prediction": BASE
     | {
         "files",
+        "grouping",
         "first_bytes",
         "tracking",
         "workers",

@@ -162,8 +162,8 @@ def test_no_boxes_are_the_whole_image_and_no_people_give_no_keypoints(predictor)
 def test_people_of_many_images_go_through_the_network_together(predictor, monkeypatch):
     images = [noise(90 + 10 * i, 160 - 10 * i, seed=i) for i in range(4)]
     boxes = [[[10, 10, 40, 60], [30, 5, 60, 80], [0, 0, 20, 20]], [], None, [[5 * i, 9, 50, 70] for i in range(5)]]
-    sizes, run = [], predictor._predict
-    monkeypatch.setattr(predictor, "_predict", lambda batch: sizes.append(len(batch)) or run(batch))
+    sizes, run = [], predictor._predictor._predict
+    monkeypatch.setattr(predictor._predictor, "_predict", lambda batch: sizes.append(len(batch)) or run(batch))
     found = predictor.predict_batch(images, boxes)
     assert [len(people) for people in found] == [3, 0, 1, 5]
     assert sizes == [4, 4, 1]

@@ -235,12 +235,12 @@ def test_files_of_other_origin_are_asked_one_at_a_time(nested, tmp_path):
     signature = tf.function(heatmaps).get_concrete_function(images)
     tf.saved_model.save(module, str(tmp_path), signatures={"heatmaps": signature})
     skeleton = Skeleton(tuple("abcde"), (), (), (0.1,) * 5, ())
-    assert PosePredictor(tmp_path, skeleton=skeleton)._one_at_a_time.acquire(blocking=False)
+    assert PosePredictor(tmp_path, skeleton=skeleton)._predictor._one_at_a_time.acquire(blocking=False)
 
 
 def test_own_files_are_asked_at_once(small):
     for file in ("model.keras", "saved_model", "bfloat16", "not_folded", "model.onnx"):
-        assert isinstance(PosePredictor(small / file)._one_at_a_time, contextlib.nullcontext)
+        assert isinstance(PosePredictor(small / file)._predictor._one_at_a_time, contextlib.nullcontext)
 
 
 def test_what_would_crash_a_server_is_not_written(tmp_path):
@@ -257,7 +257,7 @@ def test_what_would_crash_a_server_is_not_written(tmp_path):
 def test_predictors_that_nobody_has_are_gone(file, small):
     predictor = PosePredictor(small / file)
     predictor(np.zeros((40, 30, 3), np.uint8))
-    runtime = weakref.ref(predictor._predict)
+    runtime = weakref.ref(predictor._predictor._predict)
     del predictor
     gc.collect()
     assert runtime() is None

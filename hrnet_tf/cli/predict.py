@@ -9,6 +9,7 @@ from hrnet_tf.cli.predict_files import predict_found
 from hrnet_tf.detection import PersonDetector
 from hrnet_tf.errors import InputError
 from hrnet_tf.model_card import read_card
+from hrnet_tf.models.variants import TOP_DOWN
 from hrnet_tf.prediction import boxes, sources
 from hrnet_tf.prediction.network import load_network
 
@@ -40,7 +41,7 @@ def main() -> None:
     omissions = [*(annotated.omissions if annotated else []), *getattr(given, "omissions", [])]
     shared.print_omissions(map(str, omissions))
     predictor = _predictor(skeleton)
-    boxes_of = given or _detector(predictor.skeleton)
+    boxes_of = (given or _detector(predictor.skeleton)) if predictor.needs_boxes else _everybody()
     if FLAGS.detect_every > 1 and not isinstance(boxes_of, boxes.Detected):
         raise InputError("--detect_every is of frames that a detector looks at: leave it out, or let one find people")
     with shared.memory_advice(" or give --precision=bfloat16"):
@@ -56,8 +57,10 @@ def _predictor(annotations):
     if FLAGS.flip_test:
         skeleton.check_mirroring("give --noflip_test")
     card = shared.make_card("unknown", network.input_size, skeleton, found)
+    # Whole images are of many sizes, for each of which XLA would compile.
+    xla = shared.use_xla() if network.kind == TOP_DOWN else FLAGS.xla == "on"
     people = annotations, FLAGS.batch_size
-    return PosePredictor(network, FLAGS.flip_test, None, None, *people, FLAGS.precision, card, shared.use_xla())
+    return PosePredictor(network, FLAGS.flip_test, None, None, *people, FLAGS.precision, card, xla)
 
 
 def _given_boxes(category_ids):
@@ -70,6 +73,14 @@ def _given_boxes(category_ids):
     if FLAGS.boxes:
         return boxes.GivenBoxes(FLAGS.boxes)
     return boxes.whole_image if FLAGS.whole_image else None
+
+
+def _everybody():
+    """What a network of whole images is told of where people are: nothing."""
+    given = [name for name in (*_SOURCES, "box_threshold", "detect_every") if FLAGS[name].value != FLAGS[name].default]
+    if given:
+        raise InputError(f"--{given[0]} is for networks of crops: {FLAGS.model} finds everybody in an image by itself")
+    return boxes.everybody
 
 
 def _detector(skeleton):

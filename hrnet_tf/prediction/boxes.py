@@ -45,6 +45,11 @@ def whole_image(name: str | None, number: int | None, image: np.ndarray) -> tupl
     return None, np.ones(1, np.float32)
 
 
+def everybody(name: str | None, number: int | None, image: np.ndarray) -> tuple[None, np.ndarray]:
+    """For a network of whole images, which needs no boxes."""
+    return None, np.zeros(0, np.float32)
+
+
 def is_of_people(model: str, skeleton: Skeleton) -> bool:
     """Whether a detector of people finds who has the keypoints of a network.
 

@@ -5,6 +5,7 @@ Pictures stream through, so that neither a folder nor a video has to fit in memo
 
 import collections
 import contextlib
+import dataclasses
 from collections.abc import Callable, Generator, Iterator
 from typing import Any, NamedTuple
 
@@ -63,6 +64,11 @@ def people_of(predictor: PosePredictor, picture: Picture, keypoints: np.ndarray)
     return scored_people(keypoints, boxes, picture.box_scores, predictor.skeleton)
 
 
+def with_scores(picture: Picture, people: People) -> Picture:
+    """The picture, in which these people were found without boxes, with their scores."""
+    return dataclasses.replace(picture, box_scores=people.scores)
+
+
 def together(
     predictor: PosePredictor,
     pictures: Generator[Picture, None, None],
@@ -70,7 +76,8 @@ def together(
 ) -> Generator[Group, None, None]:
     """Predicts pictures in groups that fill the network's batches.
 
-    While the network computes a group, the next one is read, found boxes for and cut.
+    While the network computes a group, the next one is read, found boxes for and cut. Pictures of a network of whole
+    images get the scores of those who are found.
 
     Args:
         predictor: a `PosePredictor`.
@@ -82,15 +89,16 @@ def together(
     def batches(groups):
         for group in groups:
             started.append(group)
-            yield [picture.image for picture in group], [picture.boxes for picture in group]
+            yield [(picture.image, picture.boxes, picture.box_scores) for picture in group]
 
     with (
         contextlib.closing(pictures),
         contextlib.closing(in_background(_groups(pictures, predictor.batch_size))) as groups,
     ):
-        for found in predictor.predict_batches(batches(groups)):
+        for people in predictor.people_batches(batches(groups)):
             group = started.popleft()
-            people = [people_of(predictor, *pair) for pair in zip(group, found, strict=True)]
+            if not predictor.needs_boxes:
+                group = [with_scores(*pair) for pair in zip(group, people, strict=True)]
             if follow:
                 people = [follow(*pair) for pair in zip(people, group, strict=True)]
             yield list(zip(group, people, strict=True))
@@ -151,7 +159,7 @@ def _groups(pictures, num_people):
     group, people, pixels = [], 0, 0
     for picture in pictures:
         group.append(picture)
-        people += len(picture.box_scores)
+        people += max(1, len(picture.box_scores))
         pixels += picture.image.size // 3
         if people >= num_people or pixels >= _MAX_PIXELS:
             yield group

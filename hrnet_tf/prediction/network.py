@@ -1,4 +1,4 @@
-"""A trained network as one kind of function, whichever file or runtime it comes from.
+"""A trained network as one kind of function, or two, whichever file or runtime it comes from.
 
 Shape legend: B batch, H and W crop, h = H/4 and w = W/4 heatmap, K keypoints.
 """
@@ -16,11 +16,13 @@ from hrnet_tf.model_files import check_model_file
 from hrnet_tf.models.clones import bfloat16_clone, check_precision, last_output
 from hrnet_tf.models.fold import fold_batch_norm
 from hrnet_tf.models.sums import subtract_convolutions
-from hrnet_tf.models.variants import HEATMAP_STRIDE
-from hrnet_tf.prediction.runners import Runner, heatmap_runner
+from hrnet_tf.models.variants import BOTTOM_UP, HEATMAP_STRIDE, HEATMAPS, HEATMAPS_TAGS, TOP_DOWN
+from hrnet_tf.prediction.runners import Runner, check_whole_images, heatmap_runner
 from hrnet_tf.pretrained.local import model_file
 
-_SIGNATURE = "heatmaps"
+_SIGNATURE = HEATMAPS
+# Of whole images where no model card says it: what the first of HigherHRNets were published for.
+_WHOLE_SIZE = (512, 512)
 _SAVED_MODEL = "saved_model.pb"
 
 
@@ -30,14 +32,17 @@ class Network:
 
     Attributes:
         heatmaps: called in a TensorFlow graph as a Keras model is, images [B,H,W,3] uint8 RGB and
-            `training=False` -> heatmaps [B,h,w,K] float32; or a `Runner`, which does the same outside of one.
-        input_size: (H, W) of the crops in pixels.
+            `training=False` -> heatmaps [B,h,w,K] float32; or a `Runner`, which does the same outside of one. Of a
+            network of whole images it gives its two outputs in a dict.
+        input_size: (H, W) of the crops in pixels; of a network of whole images what is taken without a model card.
         num_keypoints: K.
+        kind: `TOP_DOWN` or `BOTTOM_UP`.
     """
 
     heatmaps: Callable[..., tf.Tensor] | Runner
     input_size: tuple[int, int]
     num_keypoints: int
+    kind: str = TOP_DOWN
 
 
 def load_network(path: PathLike, trusted: bool = False) -> tuple[Network, Path]:
@@ -91,7 +96,7 @@ def network_of(model: keras.Model, name: str = "model") -> Network:
     """
     model = last_output(model)
     input_shape, output_shape = (getattr(model, side, None) for side in ("input_shape", "output_shape"))
-    if isinstance(getattr(model, "output", None), dict):  # of one entry Keras gives the shape without its name
+    if isinstance(getattr(model, "output", None), dict):  # Keras gives the shapes without their names
         output_shape = {key: tuple(tensor.shape) for key, tensor in model.output.items()}
     return _checked(model, input_shape, output_shape, name)
 
@@ -133,17 +138,24 @@ def _load_saved_model(path):
         raise InputError(f"model {path} must have the signature {_SIGNATURE!r}. Received: {list(loaded.signatures)}")
     signature = loaded.signatures[_SIGNATURE]
     ((name, images),) = signature.structured_input_signature[1].items()
-    output = signature.structured_outputs[_SIGNATURE]
+    shapes = {key: output.shape for key, output in signature.structured_outputs.items()}
+
+    def outputs(batch, training=False):
+        # A signature does not keep the variables alive: `loaded` does.
+        return loaded.signatures[_SIGNATURE](**{name: tf.cast(batch, images.dtype)})
 
     def heatmaps(batch, training=False):
-        # A signature does not keep the variables alive: `loaded` does.
-        return loaded.signatures[_SIGNATURE](**{name: tf.cast(batch, images.dtype)})[_SIGNATURE]
+        return outputs(batch)[_SIGNATURE]
 
-    return _checked(heatmaps, images.shape, output.shape, f"model {path}")
+    if set(shapes) == {HEATMAPS_TAGS, HEATMAPS}:
+        return _checked(outputs, images.shape, shapes, f"model {path}")
+    return _checked(heatmaps, images.shape, shapes[_SIGNATURE], f"model {path}")
 
 
 def _load_export(path):
     runner = heatmap_runner(path, on_gpu=True)
+    if runner.input_size is None:
+        return Network(runner, _WHOLE_SIZE, runner.num_keypoints, BOTTOM_UP)
     return _checked(
         runner, (None, *runner.input_size, 3), (None, *runner.heatmap_size, runner.num_keypoints), f"model {path}"
     )
@@ -161,6 +173,9 @@ def _saved_version(path: Path) -> Path:
 
 def _checked(heatmaps, input_shape, output_shape, name):
     """The `Network` of a function with these shapes, or InputError if they are not a pose network's."""
+    if isinstance(output_shape, dict) and set(output_shape) == {HEATMAPS_TAGS, HEATMAPS}:
+        num_keypoints = check_whole_images(input_shape, output_shape, name)
+        return Network(heatmaps, _WHOLE_SIZE, num_keypoints, BOTTOM_UP)
     shapes = [
         list(shape) if isinstance(shape, list | tuple | tf.TensorShape) else [] for shape in (input_shape, output_shape)
     ]

@@ -1,43 +1,39 @@
 """`PosePredictor`: keypoints of people in any images, from any file of a trained network.
 
-Crops, flip test, decoding and the way back are those of evaluation (`hrnet_tf.prediction.keypoints`).
+How it predicts depends on the kind of the network: `hrnet_tf.prediction.top_down`, `hrnet_tf.prediction.bottom_up`.
 
-Shape legend: B batch, H and W crop, N people, K keypoints.
+Shape legend: H and W image or crop, N people, K keypoints.
 """
 
 import contextlib
-import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import dataclasses
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-import cv2
 import keras
 import numpy as np
-import tensorflow as tf
 from numpy.typing import ArrayLike
 
-from hrnet_tf import geometry
-from hrnet_tf.ahead import THREADS, ahead, one_late
-from hrnet_tf.data.pipeline import crop_matrices
-from hrnet_tf.data.records import PersonRecords
 from hrnet_tf.detection.calls import Detector, find_people
 from hrnet_tf.detection.detector import PersonDetector
-from hrnet_tf.devices import has_gpu, use_xla, without_tensor_float_32
+from hrnet_tf.devices import without_tensor_float_32
 from hrnet_tf.errors import InputError, listed, shown
 from hrnet_tf.files import PathLike
 from hrnet_tf.heatmaps import REFINEMENTS
-from hrnet_tf.inputs import checked_boxes, load_image
+from hrnet_tf.inputs import load_image
 from hrnet_tf.model_card import ModelCard, read_card
-from hrnet_tf.models.sums import may_fuse_sums
-from hrnet_tf.prediction.keypoints import heatmap_matrices, make_heatmap_function, make_predict_function, to_image
+from hrnet_tf.models.variants import BOTTOM_UP
+from hrnet_tf.prediction.bottom_up import BottomUpPredictor
 from hrnet_tf.prediction.network import Network, for_inference, load_network, network_of
-from hrnet_tf.prediction.people import People, scored_people
-from hrnet_tf.prediction.runners import Runner
-from hrnet_tf.skeletons import COCO, Skeleton, match
+from hrnet_tf.prediction.people import People
+from hrnet_tf.prediction.settings import settings_of
+from hrnet_tf.prediction.top_down import TopDownPredictor
+from hrnet_tf.skeletons import Skeleton
 
 
 class PosePredictor:
-    """Predicts the keypoints of people in images, given the boxes that they are in.
+    """Predicts the keypoints of people in images: by a network of crops those in given boxes, by a network of whole
+    images, a HigherHRNet, everybody's.
 
     What is not given follows from the file's model card. Without one, a network of 17 keypoints is
     taken for COCO's, trained with the codec "msra". Which keypoint is which, and which are mirrored ones, is the
@@ -49,13 +45,18 @@ class PosePredictor:
         predictor = PosePredictor("best.keras", detector="yolox_s")
         people = predictor.people("photo.jpg")  # those that the detector finds
 
+        people = PosePredictor("higher_hrnet_w32_coco_512x512").people("photo.jpg")  # everybody
+
     It may be called from several threads at once. A process forked after TensorFlow has run in it hangs in
     TensorFlow: start others with `multiprocessing.get_context("spawn")`.
 
     Attributes:
-        input_size: (H, W) of the crops.
+        input_size: (H, W) of the crops; of a network of whole images the smaller of them is what an image's shorter
+            side becomes.
         skeleton: `skeletons.Skeleton` of the K keypoints of results.
         codec, refine: that are used.
+        batch_size: as given.
+        needs_boxes: whether it is told where people are, being a network of crops.
         detector: that finds people, or None.
     """
 
@@ -72,6 +73,7 @@ class PosePredictor:
         jit_compile: bool | None = None,
         tf32: bool = True,
         detector: PathLike | Detector | None = None,
+        scales: Sequence[float] | None = None,
     ):
         """Loads the network.
 
@@ -91,65 +93,49 @@ class PosePredictor:
             card: what to take for the model card, instead of the file's.
             jit_compile: compile the network with XLA, which takes up to minutes for every new size of a batch (see
                 `warm_up`). None is where there are GPUs that XLA is not known to fail on. Of `.onnx` and `.tflite`
-                files it is the decoding alone.
+                files it is the decoding alone. For networks of whole images, which are of many sizes, None is False.
             tf32: leave it to TensorFlow's switch whether GPUs since Ampere multiply float32 with 10 bits of the
                 mantissa, which they do by default. False is all bits: the switch, which is the process's, is off while
                 a call of the network runs.
             detector: what `people` finds people with: a name or file of `detection.PersonDetector`; or anything that
                 is called with an image [H,W,3] uint8 RGB and returns boxes [N,4], or a tuple of boxes and scores [N].
+            scales: of a network of whole images: the sizes, relative to its own, in which an image is looked at, such
+                as (0.5, 1, 2); heatmaps are averaged over them.
 
         Raises:
             InputError: the network or the detector cannot be loaded or is no pose network, its keypoints are not
-                those of the skeleton, or unknown, the flip test lacks pairs (`Skeleton.check_mirroring`), or its
-                precision cannot be chosen.
-            ValueError: an unknown `codec`, `refine` or `precision`, or `batch_size` is not positive.
+                those of the skeleton, or unknown, the flip test lacks pairs (`Skeleton.check_mirroring`), its precision
+                cannot be chosen, or a detector is given for a network of whole images.
+            ValueError: an unknown `codec`, `refine` or `precision`, `batch_size` or `scales` are not positive, or
+                `scales` are given for a network of crops.
         """
         if batch_size < 1:
             raise ValueError(f"`batch_size` must be positive. Received: {batch_size}")
-        self._float32: Callable[[], contextlib.AbstractContextManager[None]]
-        self._float32 = contextlib.nullcontext if tf32 else without_tensor_float_32
         if refine not in (None, *REFINEMENTS):
             raise ValueError(f"`refine` must be one of {', '.join(REFINEMENTS)}. Received: {refine!r}")
+        float32 = contextlib.nullcontext if tf32 else without_tensor_float_32
         if isinstance(path_or_model, keras.Model):
             network = network_of(path_or_model)
         elif isinstance(path_or_model, Network):
             network = path_or_model
         else:
-            with self._float32():
+            with float32():
                 network, path = load_network(path_or_model)
             card = card or read_card(path)
-        self.input_size = network.input_size
-        model_skeleton = _skeleton(skeleton, card, network.num_keypoints)
-        self.skeleton = skeleton or model_skeleton
-        if flip_test:
-            model_skeleton.check_mirroring("pass flip_test=False")
-        # Where each keypoint of the results is in the network's.
-        self._order = np.argsort(match(model_skeleton, self.skeleton))
-        self.codec = codec or (card.codec if card else "msra")
-        self.refine = refine or (card.refine if card and card.codec == self.codec else None)
+        self.needs_boxes = network.kind != BOTTOM_UP
+        if detector is not None and not self.needs_boxes:
+            raise InputError("a network of whole images finds people by itself: give no detector")
+        settings = settings_of(network, card, skeleton, flip_test, codec, refine)
+        if scales is not None and (self.needs_boxes or not scales or not all(scale > 0 for scale in scales)):
+            raise ValueError(f"`scales` must be positive, of a network of whole images. Received: {scales}")
+        settings = dataclasses.replace(settings, batch_size=batch_size, jit_compile=jit_compile, float32=float32)
+        settings = settings if scales is None else dataclasses.replace(settings, scales=tuple(scales))
+        predictor = TopDownPredictor if self.needs_boxes else BottomUpPredictor
+        self._predictor = predictor(for_inference(network, precision), settings)
+        self.input_size, self.skeleton = settings.input_size, settings.skeleton
+        self.codec, self.refine = settings.codec, settings.refine
         self.batch_size = batch_size
         self.detector = detector if callable(detector) or detector is None else PersonDetector(detector)
-        jit_compile = use_xla() if jit_compile is None else jit_compile
-        heatmaps = for_inference(network, precision).heatmaps
-        flip_pairs = model_skeleton.flip_pairs if flip_test else None
-        self._heatmaps = make_heatmap_function(heatmaps, flip_pairs, self.codec)
-        predict = make_predict_function(
-            tf.distribute.get_strategy(),
-            heatmaps,
-            flip_pairs,
-            use_xla=jit_compile,
-            codec=self.codec,
-            refine=self.refine,
-        )
-        # Batches of few different sizes, as GPUs and XLA prepare for every new one. CPUs do not.
-        self._few_sizes = jit_compile or has_gpu()
-        self._predict = predict
-        self._one_at_a_time: contextlib.AbstractContextManager[object] = contextlib.nullcontext()
-        if not isinstance(network.heatmaps, Runner):
-            # One graph for all batch sizes.
-            self._predict = predict.get_concrete_function(tf.TensorSpec((None, *self.input_size, 3), tf.uint8))
-            if may_fuse_sums(self._predict.graph):
-                self._one_at_a_time = threading.Lock()
 
     def __call__(self, image: ArrayLike | PathLike, boxes_xywh: ArrayLike | None = None) -> np.ndarray:
         """Keypoints of the people of one image.
@@ -157,10 +143,11 @@ class PosePredictor:
         Args:
             image: an array, or a path: see `hrnet_tf.inputs.load_image`.
             boxes_xywh: [N,4] (x, y, width, height) in pixels of the image, of which parts may lie
-                beyond its border. None is the whole image as one box.
+                beyond its border. None is the whole image as one box; a network of whole images takes nothing else.
 
         Returns:
-            [N,K,3] float32, x and y in pixels of the image and score, in the order of the boxes.
+            [N,K,3] float32, x and y in pixels of the image and score, in the order of the boxes. Of a network of whole
+            images everybody whom it finds; what a person lacks is 0, 0 with score 0.
 
         Raises:
             InputError: the image or a box cannot be used.
@@ -181,13 +168,11 @@ class PosePredictor:
         Raises:
             InputError: the image, a box or what the detector returns cannot be used.
         """
-        image = load_image(image)
+        scores = None
         if boxes_xywh is None and self.detector is not None:
-            boxes, scores = find_people(self.detector, image)
-        else:
-            boxes = checked_boxes(boxes_xywh, image)
-            scores = np.ones(len(boxes), np.float32)
-        return scored_people(self(image, boxes), boxes, scores, self.skeleton)
+            image = load_image(image)
+            boxes_xywh, scores = find_people(self.detector, image)
+        return next(self.people_batches([[(image, boxes_xywh, scores)]]))[0]
 
     def heatmap(self, image: ArrayLike | PathLike, keypoint: str, boxes_xywh: ArrayLike | None = None) -> np.ndarray:
         """The heatmaps of one keypoint of the people of an image, over one another in the image.
@@ -205,19 +190,7 @@ class PosePredictor:
         """
         if keypoint not in self.skeleton.names:
             raise InputError(f"no keypoint is called {shown(keypoint)}. There are: {listed(self.skeleton.names)}")
-        k = self._order[self.skeleton.names.index(keypoint)]
-        image = load_image(image)
-        height, width = image.shape[:2]
-        people, crops = self._cut((image, boxes_xywh))
-        matrices = heatmap_matrices(people, self.input_size, self.codec)
-        found = np.zeros((height, width), np.float32)
-        for start in range(0, len(crops), self.batch_size):
-            batch = tf.constant(np.stack(crops[start : start + self.batch_size]))
-            with self._one_at_a_time, self._float32():
-                maps = np.asarray(self._heatmaps(batch)[..., k])
-            for one, matrix in zip(maps, matrices[start:], strict=False):
-                np.maximum(found, cv2.warpAffine(one, matrix.astype(np.float64), (width, height)), out=found)
-        return found
+        return self._predictor.heatmap(image, self.skeleton.names.index(keypoint), boxes_xywh)
 
     def predict_batch(
         self,
@@ -253,27 +226,19 @@ class PosePredictor:
         The next crops are given to the network before keypoints of the last are waited for, so that `batches` is one
         pair ahead of the results.
         """
+        groups = ([(*pair, None) for pair in zip(*batch, strict=True)] for batch in batches)
+        for found in self.people_batches(groups):
+            yield [people.keypoints for people in found]
 
-        def started():
-            for images, boxes_per_image in batches:
-                people, crops = [], []
-                pairs = zip(images, boxes_per_image, strict=True)
-                # A thread more would take longer to start than one image takes.
-                for group, found in map(self._cut, pairs) if len(images) == 1 else self._cut_ahead(pairs):
-                    people.append(group)
-                    for crop in found:
-                        if len(crops) == self.batch_size:
-                            yield self._start(crops), None
-                            crops = []
-                        crops.append(crop)
-                yield self._start(crops), people
+    def people_batches(
+        self, batches: Iterable[Sequence[tuple[ArrayLike | PathLike, ArrayLike | None, ArrayLike | None]]]
+    ) -> Iterator[list[People]]:
+        """The people of images, who go through the network together; `batches` is one batch ahead of the results.
 
-        points = []
-        for part, people in one_late(started()):
-            points.append(part())
-            if people is not None:
-                yield self._in_images(np.concatenate(points), people)
-                points = []
+        Args:
+            batches: lists of images, their boxes and the scores of these, None for 1.
+        """
+        return self._predictor.people_batches(batches)
 
     def warm_up(self, batch_sizes: Iterable[int] | None = None) -> None:
         """Has the network ready for batches of these sizes: compiled by XLA, with the fastest kernels of a GPU chosen.
@@ -282,77 +247,10 @@ class PosePredictor:
 
         Args:
             batch_sizes: people in an image, or in all of a `predict_batch`; more than `batch_size` are batches of that.
-                None is every size that there can be, on CPUs without XLA 1, as they do not prepare for others.
+                None is every size that there can be, on CPUs without XLA 1, as they do not prepare for others. A
+                network of whole images is made ready for square ones alone.
 
         Raises:
             ValueError: a size is not positive.
         """
-        sizes = range(1, self.batch_size + 1 if self._few_sizes else 2) if batch_sizes is None else list(batch_sizes)
-        if any(size < 1 for size in sizes):
-            raise ValueError(f"`batch_sizes` must be positive. Received: {list(sizes)}")
-        for size in sorted({self._padded(min(size, self.batch_size)) for size in sizes}):
-            self._start([np.zeros((*self.input_size, 3), np.uint8)] * size)()
-
-    def _cut(self, image_and_boxes):
-        """The `PersonRecords` of one image's boxes, and their crops."""
-        image, boxes = image_and_boxes
-        image = load_image(image)
-        people = self._people(checked_boxes(boxes, image))
-        matrices = crop_matrices(people, self.input_size, self.codec)
-        return people, [geometry.warp(image, matrix, self.input_size) for matrix in matrices]
-
-    def _cut_ahead(self, images_and_boxes):
-        """The same of several, in threads: while the network computes a batch, that of the next one."""
-        return ahead(self._cut, images_and_boxes, waiting=2 * THREADS)
-
-    def _padded(self, count: int) -> int:
-        """How many crops `count` people are run as: up to a power of two where a network prepares for each size."""
-        return min(1 << (count - 1).bit_length(), self.batch_size) if self._few_sizes else count
-
-    def _start(self, crops: Sequence[np.ndarray]) -> Callable[[], np.ndarray]:
-        """Gives a list of n crops to the network; returns what waits for their keypoints [n,K,3] in heatmap pixels."""
-        count = len(crops)
-        if not count:
-            return lambda: np.zeros((0, self.skeleton.num_keypoints, 3), np.float32)
-        batch = np.zeros((self._padded(count), *self.input_size, 3), np.uint8)
-        batch[:count] = crops
-        with self._one_at_a_time, self._float32():
-            points = self._predict(tf.constant(batch))
-        return lambda: points.numpy()[:count, self._order]
-
-    def _in_images(self, points: np.ndarray, people: Sequence[PersonRecords]) -> list[np.ndarray]:
-        """Keypoints [N,K,3] in heatmap pixels of the people of several images, by image and in its pixels."""
-        keypoints = np.split(points, np.cumsum([len(group) for group in people]))
-        for group, found in zip(people, keypoints, strict=False):  # the last of the split is empty
-            found[..., :2] = to_image(found[..., :2], group, self.input_size, self.codec)
-        return keypoints[: len(people)]
-
-    def _people(self, boxes: np.ndarray) -> PersonRecords:
-        """`PersonRecords` of the boxes [N,4] of one image, which is no file."""
-        count, num_keypoints = len(boxes), self.skeleton.num_keypoints
-        return PersonRecords(
-            skeleton=self.skeleton,
-            image_paths=[""],
-            image_ids=np.zeros(1, np.int64),
-            image_index=np.zeros(count, np.int32),
-            boxes=boxes,
-            box_scores=np.ones(count, np.float32),
-            keypoints=np.zeros((count, num_keypoints, 2), np.float32),
-            visible=np.zeros((count, num_keypoints), np.float32),
-        )
-
-
-def _skeleton(skeleton, card, num_keypoints):
-    """The network's keypoints: the card's, else those given, else COCO's; InputError unless `num_keypoints`."""
-    found = card.skeleton if card is not None else skeleton
-    if found is None and num_keypoints == COCO.num_keypoints:
-        found = COCO
-    if found is None:
-        raise InputError(
-            f"the model has no model card to say what its {num_keypoints} keypoints are: pass `skeleton`, such as "
-            "`hrnet_tf.skeletons.MPII` or that of an annotation file's category (`skeleton_from_category`)"
-        )
-    for one in (found, skeleton or found):
-        if one.num_keypoints != num_keypoints:
-            raise InputError(f"the model predicts {num_keypoints} keypoints, but the skeleton has {one.num_keypoints}")
-    return found
+        self._predictor.warm_up(batch_sizes)

@@ -1,4 +1,4 @@
-"""Exported files as functions from crops to heatmaps.
+"""Exported files as functions from crops to heatmaps, or from whole images to heatmaps and tags.
 
 Shape legend: B batch, H and W crop, h = H/4 and w = W/4 heatmap, K keypoints.
 """
@@ -7,8 +7,9 @@ import dataclasses
 import functools
 import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -17,6 +18,7 @@ import tensorflow as tf
 from hrnet_tf.errors import InputError
 from hrnet_tf.files import PathLike, check_readable, reason
 from hrnet_tf.model_files import check_model_file
+from hrnet_tf.models.variants import HEATMAPS, HEATMAPS_TAGS
 from hrnet_tf.onnx_sessions import open_session
 from hrnet_tf.stderr import without_notes
 
@@ -25,21 +27,22 @@ from hrnet_tf.stderr import without_notes
 class Runner:
     """An exported network, called with crops [B,H,W,3] uint8 RGB, for any B: -> heatmaps [B,h,w,K] float32, in numpy.
 
-    It may be called from several threads at once.
+    It may be called from several threads at once. A network of whole images takes images of any size and gives a dict
+    of heatmaps and tags, and has neither size.
 
     Attributes:
         run: does it.
-        input_size: (H, W).
-        heatmap_size: (h, w).
+        input_size: (H, W), or None.
+        heatmap_size: (h, w), or None.
         num_keypoints: K.
     """
 
-    run: Callable[[np.ndarray], np.ndarray]
-    input_size: tuple[int, int]
-    heatmap_size: tuple[int, int]
+    run: Callable[[np.ndarray], Any]
+    input_size: tuple[int, int] | None
+    heatmap_size: tuple[int, int] | None
     num_keypoints: int
 
-    def __call__(self, crops: np.ndarray) -> np.ndarray:
+    def __call__(self, crops: np.ndarray) -> Any:
         return self.run(crops)
 
 
@@ -56,7 +59,7 @@ def heatmap_runner(path: PathLike, on_gpu: bool = False) -> Runner:
 
     Raises:
         InputError: it is none of these, cannot be loaded, does not give heatmaps, or is a SavedModel that does more
-            than compute.
+            than compute; or a network of whole images that takes one size alone.
     """
     check_readable(path, "model")
     onnx_runner = functools.partial(_onnx_runner, on_gpu=on_gpu)
@@ -69,9 +72,13 @@ def heatmap_runner(path: PathLike, on_gpu: bool = False) -> Runner:
     check_model_file(path)
     try:
         run, input_shape, output_shape = load(str(path))
+        if isinstance(output_shape, dict):
+            return Runner(run, None, None, check_whole_images(input_shape, output_shape, str(path)))
         fixed = len(input_shape) == 4 and all(isinstance(length, int) for length in input_shape[1:])
         if fixed and not all(isinstance(length, int) for length in output_shape[1:]):  # known once it has run
             output_shape = run(np.zeros((2, *input_shape[1:]), np.uint8)).shape
+    except InputError:
+        raise
     except Exception as error:  # each library raises many types on a damaged file
         raise InputError(f"{path} cannot be loaded: {reason(error)}") from error
     if not fixed or input_shape[3] != 3 or len(output_shape) != 4:
@@ -82,9 +89,35 @@ def heatmap_runner(path: PathLike, on_gpu: bool = False) -> Runner:
     return Runner(run, tuple(input_shape[1:3]), tuple(output_shape[1:3]), output_shape[3])
 
 
+def check_whole_images(
+    input_shape: Sequence[int | None], output_shapes: Mapping[str, Sequence[int | None]], name: str
+) -> int:
+    """K of a network of whole images with an input and outputs of these shapes.
+
+    Raises:
+        InputError: they are none of such a network's, or it takes one size alone.
+    """
+    shapes = {key: list(shape) for key, shape in output_shapes.items()}
+    both, num_keypoints = (shapes[key][-1] or 0 if len(shapes[key]) == 4 else 0 for key in (HEATMAPS_TAGS, HEATMAPS))
+    if len(input_shape) != 4 or input_shape[3] != 3 or not num_keypoints or both != 2 * num_keypoints:
+        raise InputError(
+            f"{name} must take images [B,H,W,3] and give {HEATMAPS_TAGS} [B,H/4,W/4,2K] and {HEATMAPS} [B,H/2,W/2,K]. "
+            f"Received: {list(input_shape)}, {shapes}"
+        )
+    if any(isinstance(side, int) for side in input_shape[1:3]):
+        raise InputError(
+            f"{name} takes images of {list(input_shape[1:3])} pixels alone, and whole images come in all sizes: build "
+            "the network with input_size=None"
+        )
+    return num_keypoints
+
+
 def _keras_runner(path):
     """The function of a Keras file, and the shapes of its input and output."""
     model = keras.models.load_model(path, compile=False)
+    if isinstance(model.output, dict) and len(model.output) > 1:
+        shapes = {key: output.shape for key, output in model.output.items()}
+        return lambda images: _numpy(model(images, training=False)), model.input_shape, shapes
     return lambda crops: model(crops, training=False).numpy(), model.input_shape, model.output_shape
 
 
@@ -93,6 +126,13 @@ def _saved_model_runner(path):
     loaded = tf.saved_model.load(path)
     signature = loaded.signatures["heatmaps"]
     _, inputs = signature.structured_input_signature
+    if len(signature.structured_outputs) > 1:
+        shapes = {key: output.shape for key, output in signature.structured_outputs.items()}
+        return (
+            lambda images: _numpy(loaded.signatures["heatmaps"](images=tf.constant(images))),
+            inputs["images"].shape,
+            shapes,
+        )
     output = signature.structured_outputs["heatmaps"]
 
     def run(crops):
@@ -106,6 +146,15 @@ def _onnx_runner(path, on_gpu):
     """The function of an ONNX file of either layout, and the shapes of its input and output in NHWC."""
     session = open_session(path, on_gpu, tf.config.experimental.tensor_float_32_execution_enabled())
     inputs, outputs = session.get_inputs(), session.get_outputs()
+    if len(inputs) == 1 and {output.name for output in outputs} == {HEATMAPS_TAGS, HEATMAPS}:
+        names = [output.name for output in outputs]
+
+        def run_whole(images):
+            return dict(zip(names, session.run(names, {inputs[0].name: images.astype(np.float32)}), strict=True))
+
+        # Axes of any length have names in ONNX.
+        shapes = {output.name: _lengths(output.shape) for output in outputs}
+        return run_whole, _lengths(inputs[0].shape), shapes
     if len(inputs) != 1 or len(outputs) != 1:
         raise InputError(f"it must have one input and one output. Received: {len(inputs)} and {len(outputs)}")
     (images,), (heatmaps,) = inputs, outputs
@@ -133,8 +182,8 @@ def _litert_runner(path):
         # From its content, which is looked at first: by its path a file that is cut off ends the process.
         interpreter = tf.lite.Interpreter(model_content=Path(path).read_bytes())
         interpreter.allocate_tensors()
-    (images,), (heatmaps,) = interpreter.get_input_details(), interpreter.get_output_details()
     in_use = threading.Lock()  # an interpreter holds the tensors of one call
+    (images,), outputs = interpreter.get_input_details(), interpreter.get_output_details()
 
     def run(crops):
         with in_use:
@@ -143,6 +192,25 @@ def _litert_runner(path):
                 interpreter.allocate_tensors()
             interpreter.set_tensor(images["index"], crops.astype(images["dtype"]))
             interpreter.invoke()
-            return interpreter.get_tensor(heatmaps["index"])
+            return [interpreter.get_tensor(output["index"]) for output in outputs]
 
-    return run, images["shape"].tolist(), heatmaps["shape"].tolist()
+    if len(outputs) == 1:
+        return lambda crops: run(crops)[0], images["shape"].tolist(), outputs[0]["shape"].tolist()
+    (signature,) = interpreter.get_signature_list().values()
+    tensor_of = interpreter.get_signature_runner().get_output_details()
+    index_of = {tensor_of[name]["index"]: name for name in signature["outputs"]}
+    names = [index_of[output["index"]] for output in outputs]
+    shapes = {
+        name: [side if side >= 0 else None for side in output["shape_signature"].tolist()]
+        for name, output in zip(names, outputs, strict=True)
+    }
+    input_shape = [side if side >= 0 else None for side in images["shape_signature"].tolist()]
+    return lambda images: dict(zip(names, run(images), strict=True)), input_shape, shapes
+
+
+def _numpy(outputs):
+    return {name: output.numpy() for name, output in outputs.items()}
+
+
+def _lengths(shape):
+    return [side if isinstance(side, int) else None for side in shape]
