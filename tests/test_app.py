@@ -11,6 +11,7 @@ import time
 
 import cv2
 import detectors
+import dotted
 import numpy as np
 import pytest
 from dots import COLORS, SIZE, color_network, dotted_image
@@ -87,6 +88,21 @@ def test_a_heatmap_lies_over_the_photograph(engine, files, settings):
     np.testing.assert_array_equal(drawn, draw_heatmaps(load_image(files / "dots.png"), heat[..., None]))
     with pytest.raises(InputError, match="no keypoint is called 'nose'"):
         engine.heatmap(files / "dots.png", found.people.boxes, "nose", settings)
+
+
+def test_networks_of_whole_images_need_no_detector(engine, settings, tmp_path):
+    dotted.network().save(tmp_path / "dotted.keras")
+    write_card(tmp_path / "dotted.keras", dotted.CARD)
+    image = dotted.paint([[(30, 20), (40, 70)], [(110, 30), (120, 60)]], (96, 160))
+    cv2.imwrite(str(tmp_path / "two.png"), image[..., ::-1])
+    chosen = Settings(str(tmp_path / "dotted.keras"), settings.detector)
+    people = engine.photo(tmp_path / "two.png", chosen).people
+    np.testing.assert_allclose(sorted(people.keypoints[:, 0, 0]), [30, 110], atol=3)
+    heat = PosePredictor(tmp_path / "dotted.keras").heatmap(image, "red")
+    expected = draw_heatmaps(image, heat[..., None])
+    np.testing.assert_array_equal(engine.heatmap(tmp_path / "two.png", people.boxes, "red", chosen), expected)
+    found = engine.video(write_clip(tmp_path / "clip.mp4", count=2), chosen, lambda *what: None)
+    assert found.frames == 2
 
 
 def test_copies_are_in_formats_that_browsers_show(engine, files, settings, tmp_path):

@@ -170,7 +170,7 @@ class Engine:
         """
         image = load_image(path)
         with self._computing(dataclasses.replace(settings, detector=WHOLE_PICTURE)) as predictor:
-            heat = predictor.heatmap(image, keypoint, found)
+            heat = predictor.heatmap(image, keypoint, found if predictor.needs_boxes else None)
         return draw_heatmaps(image, heat[..., None])
 
     def video(self, path: PathLike, settings: Settings, tell: progress.Listener) -> VideoResult:
@@ -211,7 +211,9 @@ class Engine:
 
     def _bounded(self, predictor: PosePredictor) -> boxes.BoxSource:
         """Where people are in a frame; of a frame too many, as files announce too few, InputError."""
-        source = boxes.Detected(predictor.detector) if predictor.detector else boxes.whole_image
+        source: boxes.BoxSource = boxes.whole_image if predictor.needs_boxes else boxes.everybody
+        if predictor.detector:
+            source = boxes.Detected(predictor.detector)
 
         def boxes_of(name, number, image):
             self._check_length(number + 1)
@@ -236,12 +238,12 @@ class Engine:
             return _last(self._networks, network)
 
     def _detector(self, settings: Settings, predictor: PosePredictor) -> PersonDetector | None:
-        """The detector with the chosen threshold, None for the whole picture."""
+        """The detector with the chosen threshold; None for the whole picture, and where the network finds people."""
         name = settings.detector
         if name == AUTOMATIC:
             is_of_people = boxes.is_of_people(settings.network, predictor.skeleton)
             name = boxes.DEFAULT_DETECTOR if is_of_people else WHOLE_PICTURE
-        if name == WHOLE_PICTURE:
+        if name == WHOLE_PICTURE or not predictor.needs_boxes:
             return None
         with self._loading:
             if name not in self._detectors:

@@ -234,7 +234,7 @@ def _rows(found: PhotoResult) -> list[list[Any]]:
 def _photo_message(found: PhotoResult, settings: Settings, seconds: float) -> str:
     count = len(found.people)
     if not count:
-        return _said(f"Nobody is found with a score of at least {settings.box_threshold:g}.")
+        return _said(f"Nobody is found (box threshold {settings.box_threshold:g}).")
     cut = f" The table has the first {_MAX_ROWS} keypoints, the files all." if len(_rows(found)) == _MAX_ROWS else ""
     return _said(f"{count} {'person' if count == 1 else 'people'} in {seconds:.1f} s.{cut}")
 
