@@ -11,6 +11,7 @@ import numpy as np
 
 from hrnet_tf.data import coco
 from hrnet_tf.data.formats import COCO_FORMAT, Format
+from hrnet_tf.data.images import ImageRecords
 from hrnet_tf.data.layouts import find_split
 from hrnet_tf.data.omissions import Omission
 from hrnet_tf.data.records import PersonRecords
@@ -67,6 +68,10 @@ class CocoBenchmark:
         if not self.is_annotated(split):
             return coco.load_image_info(self.data_dir or "", split)
         return coco.load_split(self.data_dir, split, *self._places(split), self.form)
+
+    def load_images(self, split: str) -> ImageRecords:
+        """`ImageRecords` of a split, for networks of whole images."""
+        return coco.load_images(self.data_dir, split, *self._places(split), self.form)
 
     def load_detections(self, path: "PathLike", annotated: PersonRecords, threshold: float = 0.0) -> PersonRecords:
         """`PersonRecords` of a detector's boxes with at least the score `threshold`, on the images of `annotated`."""

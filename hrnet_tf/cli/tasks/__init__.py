@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import tensorflow as tf
 
+from hrnet_tf.cli.tasks.bottom_up import BottomUp
 from hrnet_tf.cli.tasks.top_down import TopDown
 from hrnet_tf.data.records import PersonRecords
-from hrnet_tf.errors import InputError
 from hrnet_tf.model_card import ModelCard
-from hrnet_tf.models.variants import TOP_DOWN
+from hrnet_tf.models.variants import BOTTOM_UP
 from hrnet_tf.prediction.runners import Runner
 from hrnet_tf.training.objectives import Objective
 from hrnet_tf.workers import Share
@@ -93,11 +93,5 @@ class Task(Protocol):
 
 
 def task_of(kind: str) -> Task:
-    """The task of networks of a kind of `models.variants`.
-
-    Raises:
-        InputError: there is none of this kind.
-    """
-    if kind != TOP_DOWN:
-        raise InputError(f"networks of whole images cannot be trained or evaluated yet. Received: one that is {kind}")
-    return TopDown()
+    """The task of networks of a kind of `models.variants`."""
+    return BottomUp() if kind == BOTTOM_UP else TopDown()

@@ -1,0 +1,201 @@
+"""Networks of whole images with everybody in them: samples, objective and evaluation, as the flags say."""
+
+import contextlib
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from absl import flags
+
+from hrnet_tf import benchmarks, geometry, progress
+from hrnet_tf.ahead import ahead
+from hrnet_tf.benchmarks.coco import CocoBenchmark
+from hrnet_tf.cli import shared
+from hrnet_tf.cli.keypoint_names import with_flag_pairs
+from hrnet_tf.data.augment import ImageAugmentation
+from hrnet_tf.data.images import STRIDES, ImageRecords
+from hrnet_tf.data.pipeline import image_dataset
+from hrnet_tf.data.records import PersonRecords, check_paths_exist, read_image
+from hrnet_tf.data.targets import ImageTargets
+from hrnet_tf.errors import InputError
+from hrnet_tf.evaluation.coco import results_of, save_results
+from hrnet_tf.model_card import ModelCard
+from hrnet_tf.prediction.runners import Runner
+from hrnet_tf.prediction.whole_images_tmp import WholeImages
+from hrnet_tf.skeletons import match
+from hrnet_tf.training.objectives import TagsObjective
+from hrnet_tf.visualize import draw_heatmaps, draw_keypoints
+
+FLAGS = flags.FLAGS
+# Flags of networks of crops, and what they must be.
+_OTHERS = {"detections": (None,), "codec": (None, "msra"), "refine": (None,)}
+_OTHERS_OF_TRAINING = {"ohkm_keypoints": (0,), "keypoint_weights": (False,), "supervise_absent": (False,)}
+# What is masked is drawn so much darker.
+_MASKED = 0.4
+
+
+class BottomUp:
+    """The `Task` of networks of whole images."""
+
+    unit = "images"
+
+    def check_flags(self) -> None:
+        _refuse(_OTHERS_OF_TRAINING)
+        height, width = shared.input_size()
+        if height != width:
+            raise InputError(
+                "--input_size of networks of whole images must be a square, such as 512x512. Received: "
+                f"{height}x{width}"
+            )
+
+    def load_training(self) -> ImageRecords:
+        images = _dataset().load_images(shared.train_split())
+        check_paths_exist([images.path(image) for image in range(len(images))])
+        people = dataclasses.replace(images.people, skeleton=with_flag_pairs(images.skeleton))
+        return dataclasses.replace(images, people=people)
+
+    def load_validation(self, measured: bool = True) -> tuple[PersonRecords, PersonRecords]:
+        _refuse(_OTHERS)
+        annotated = _dataset().load_split(shared.val_split())
+        check_paths_exist(annotated.image_paths)
+        return shared.named_and_measurable((annotated, annotated), measured)
+
+    def in_words(self, people: PersonRecords) -> str:
+        return f"{len(people.image_paths)} images without boxes"
+
+    def batches(
+        self, records: ImageRecords, card: ModelCard, bad_images: shared.BadImages, first_step: int, last_step: int
+    ) -> tf.data.Dataset:
+        """Batches of augmented crops of images with everybody's keypoints: see `image_dataset`."""
+        least, most = map(float, FLAGS.scale_range)
+        augmentation = ImageAugmentation(
+            (least, most), FLAGS.rotation_factor, FLAGS.shift_factor, FLAGS.flip_probability
+        )
+        return image_dataset(
+            records,
+            card.input_size,
+            FLAGS.batch_size,
+            augmentation,
+            FLAGS.seed,
+            first_step,
+            last_step,
+            on_bad_image=bad_images.handler(),
+        )
+
+    def objective(self, card: ModelCard) -> TagsObjective:
+        return TagsObjective(ImageTargets(card.input_size, FLAGS.heatmap_sigma), FLAGS.tag_weight)
+
+    def pictures(self, batch: Any, card: ModelCard) -> tuple[list[np.ndarray], list[str]]:
+        images, keypoints, visible, mask = batch
+        heatmaps, indices = ImageTargets(card.input_size, FLAGS.heatmap_sigma)(keypoints, visible, STRIDES[1])
+        counts = indices[..., 1:].numpy()
+        points = np.concatenate([keypoints, counts], axis=-1)  # [B,P,K,3]
+        pictures = []
+        for image, people, maps, counted in zip(images.numpy(), points, heatmaps.numpy(), mask.numpy(), strict=True):
+            shown = np.repeat(np.repeat(counted, STRIDES[1], 0), STRIDES[1], 1)[..., None]
+            left = draw_keypoints(image, people[people[..., 2].any(-1)], card.skeleton, 0.0)
+            right = np.where(shown > 0, draw_heatmaps(image, maps), _MASKED * image).astype(np.uint8)
+            pictures.append(np.concatenate([left, right], axis=1))
+        return pictures, [f"{people.any((1, 2)).sum()} people" for people in counts]
+
+    def make_evaluate(
+        self,
+        strategy: tf.distribute.Strategy,
+        model: Callable | Runner,
+        card: ModelCard,
+        people: PersonRecords,
+        bad_images: shared.BadImages,
+    ) -> Callable[..., tuple[dict[str, float], np.ndarray, PersonRecords]]:
+        order = np.argsort(match(card.skeleton, people.skeleton))
+        scales = tuple(map(float, FLAGS.scales)) if "scales" in FLAGS else (1.0,)
+        pairs = shared.flip_pairs(card.skeleton)
+        find = WholeImages(model, card.skeleton, min(card.input_size), pairs, scales)
+
+        def evaluate(results_file=None):
+            keypoints, found = _find_people(find, people, bad_images.handler())
+            keypoints = keypoints[:, order]
+            return _measure(keypoints, found, results_file), keypoints, found
+
+        return evaluate
+
+    def examples(
+        self, people: PersonRecords, card: ModelCard, bad_images: shared.BadImages, count: int = 16
+    ) -> np.ndarray:
+        crops = []
+        for path in people.image_paths[:count]:
+            try:
+                image = read_image(path)
+            except InputError as error:
+                bad_images.handler()(error)
+                continue
+            center, side = np.array(image.shape[1::-1]) / 2, min(image.shape[:2])
+            matrix = geometry.affine_matrix(center, [side, side], 0, card.input_size)
+            crops.append(geometry.warp(image, matrix, card.input_size))
+        return np.array(crops).reshape(-1, *card.input_size, 3)
+
+
+def _dataset() -> CocoBenchmark:
+    dataset = shared.dataset()
+    if not isinstance(dataset, CocoBenchmark):
+        raise InputError(
+            "networks of whole images take annotations in COCO's format, in which everybody is annotated. Received: "
+            f"--dataset={FLAGS.dataset}"
+        )
+    return dataset
+
+
+def _refuse(others):
+    """Raises InputError for flags that are for networks of crops alone."""
+    for name, values in others.items():
+        if name in FLAGS and FLAGS[name].value not in values:
+            raise InputError(
+                f"--{name} is for networks of crops; those of whole images do without. Received: {FLAGS[name].value}"
+            )
+
+
+def _find_people(find, images, on_bad_image):
+    """Everybody in the images of `PersonRecords`: keypoints [N,K,3], and `PersonRecords` of them with their scores."""
+
+    def read(path):
+        try:
+            return read_image(path)
+        except InputError as error:
+            on_bad_image(error)
+            return None
+
+    found: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+    with (
+        progress.bar("predicting", len(images.image_paths), "images") as shown,
+        contextlib.closing(ahead(read, images.image_paths)) as pictures,
+    ):
+        for index, image in enumerate(pictures):
+            if image is not None:
+                found[index] = find(image)
+            shown.update(1)
+    if not found:
+        raise InputError("none of the images can be read")
+    keypoints, scores = (np.concatenate(parts) for parts in zip(*found.values(), strict=True))
+    counts = [len(scores) for _, scores in found.values()]
+    low, high = keypoints[..., :2].min(axis=1), keypoints[..., :2].max(axis=1)
+    return keypoints, dataclasses.replace(
+        images,
+        image_index=np.repeat(np.array([*found], np.int32), counts),
+        boxes=np.concatenate([low, high - low], axis=1),
+        box_scores=scores,
+        keypoints=keypoints[..., :2],
+        visible=(keypoints[..., 2] > 0).astype(np.float32),
+        categories=None,
+    )
+
+
+def _measure(keypoints, found, results_file):
+    """{name: number} of people who were found; for a test split of COCO nothing, as only its server has the truth."""
+    image_ids, split = found.image_ids[found.image_index], shared.val_split()
+    if results_file is not None:
+        save_results(results_file, results_of(image_ids, found.category_ids[0], keypoints, found.box_scores))
+    if not _dataset().is_annotated(split):
+        return {}
+    path = _dataset().annotation_file(split)
+    return benchmarks.evaluate(FLAGS.dataset, path, image_ids, keypoints, found.box_scores)
