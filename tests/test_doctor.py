@@ -98,6 +98,11 @@ def of_boxes(change):
     return edit
 
 
+def test_outlined_crowds_are_masked_as_they_should_be():
+    outline = {"iscrowd": 1, "segmentation": [[1, 1, 9, 1, 9, 9]]}
+    assert found(check(of_first(3, lambda a: a.update(outline))), "no_outline") is None
+
+
 def test_nothing_is_found_in_a_whole_set():
     report = check()
     assert not report.findings and report.exit_code == 0
@@ -141,6 +146,9 @@ def twice(section):
         (of_first(7, lambda a: a.update(num_keypoints=9)), "num_keypoints_differs", "info", 7),
         (of_first(80, lambda a: a.update(iscrowd=1)), "crowd", "error", 80),
         (of_first(3, lambda a: a.update(iscrowd=1)), "crowd", "info", 3),
+        (of_first(3, lambda a: a.update(iscrowd=1)), "no_outline", "info", 3),
+        (of_first(3, lambda a: a.update(area=0, bbox=None)), "not_masked", "info", 3),
+        (of_first(31, lambda a: a.update(image_id=40)), "crowded_image", "info", 1),
         (of_first(3, lambda a: a.update(image_id=99)), "unknown_image", "warning", 3),
         (of_first(2, lambda a: a.update(id=40)), "duplicate_annotation_id", "warning", 3),
         (of_first(1, lambda a: a.update(id=0)), "annotation_id_zero", "info", 1),

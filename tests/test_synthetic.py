@@ -222,6 +222,12 @@ def test_a_dataset_loads_as_coco(dataset):
     assert len({annotation["id"] for annotation in coco.dataset["annotations"]}) == len(coco.getAnnIds())
 
 
+def test_as_many_people_as_asked_for():
+    counts = [len(render_scene((4, i), people=(3, 4))[1]) for i in range(3)]
+    assert max(counts) in (3, 4) and sum(counts) >= 6  # some may hide others
+    assert len(render_scene((4, 0), people=(1, 1))[1]) <= 1
+
+
 def test_images_show_what_is_annotated(dataset):
     """The files hold the scenes in RGB order, but for JPEG's losses."""
     seed = (3, synthetic_dataset.zlib.crc32(b"val"), 2)
@@ -274,9 +280,9 @@ def test_an_interrupted_render_is_not_taken_for_a_finished_one(tmp_path, monkeyp
     render_dataset(tmp_path, "val", 1, seed=9, processes=1)
     scenes = iter(range(1))
 
-    def interrupted(seed):
+    def interrupted(seed, people):
         next(scenes)
-        return render_scene(seed)
+        return render_scene(seed, people=people)
 
     with monkeypatch.context() as patch:
         patch.setattr(synthetic_dataset, "render_scene", interrupted)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from hrnet_tf import benchmarks
-from hrnet_tf.benchmarks.coco import CocoBenchmark
+from hrnet_tf.benchmarks.coco import CocoBenchmark, WithoutBoxes
 from hrnet_tf.errors import InputError, listed
 from hrnet_tf.evaluation.average_precision import average_precision, read_table
 from hrnet_tf.evaluation.coco import checked_predictions, results_of
@@ -44,6 +44,7 @@ class KeypointSetBenchmark(CocoBenchmark):
     """A folder with another keypoint set's annotations, as its authors ship them."""
 
     figures: ClassVar[Published]
+    without_boxes: ClassVar[WithoutBoxes] = WithoutBoxes("", (), {})
 
     def is_annotated(self, split: str) -> bool:
         """Whether there are annotations to measure predictions on: of every split."""

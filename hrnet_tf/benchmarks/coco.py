@@ -1,10 +1,11 @@
 """COCO keypoints, and data of one's own in its format: reading a split, measuring predictions, published results.
 
-Source of the published results: tables of github.com/leoxiaobin/deep-high-resolution-net.pytorch, with flip test.
+Source of the published results: tables of github.com/leoxiaobin/deep-high-resolution-net.pytorch, and without boxes of
+github.com/HRNet/HigherHRNet-Human-Pose-Estimation, with flip test.
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -37,8 +38,33 @@ _COCO_VAL_DETECTOR: dict[tuple[str, tuple[int, ...]], tuple[int, ...]] = {
     ("hrnet_w48", (256, 192)): (751, 906, 822, 715, 818, 804, 943, 867, 762, 864),
     ("hrnet_w48", (384, 288)): (763, 908, 829, 723, 834, 812, 942, 871, 767, 876),
 }
+# COCO val2017, whole images: (model, input size, scales) -> AP, AP50, AP75, APm, APl; of several scales AP alone.
+_SCALES = (0.5, 1.0, 2.0)
+_COCO_VAL_WITHOUT_BOXES: dict[tuple[str, tuple[int, ...], tuple[float, ...]], tuple[int, ...]] = {
+    ("higher_hrnet_w32", (512, 512), (1.0,)): (671, 862, 730, 615, 761),
+    ("higher_hrnet_w32", (640, 640), (1.0,)): (685, 871, 747, 643, 753),
+    ("higher_hrnet_w48", (640, 640), (1.0,)): (699, 872, 761, 654, 764),
+    ("higher_hrnet_w32", (512, 512), _SCALES): (699,),
+    ("higher_hrnet_w32", (640, 640), _SCALES): (706,),
+    ("higher_hrnet_w48", (640, 640), _SCALES): (721,),
+}
 # COCO val2017, annotated boxes: AP alone.
 _COCO_VAL_ANNOTATED: dict[tuple[str, tuple[int, ...]], int] = {("hrnet_w32", (256, 192)): 765}
+
+
+@dataclasses.dataclass(frozen=True)
+class WithoutBoxes:
+    """Published figures of networks of whole images.
+
+    Attributes:
+        split: that they are of.
+        statistics: which figures.
+        thousandths: these by (model, (H, W), scales).
+    """
+
+    split: str
+    statistics: tuple[str, ...]
+    thousandths: Mapping[tuple[str, tuple[int, ...], tuple[float, ...]], tuple[int, ...]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,6 +84,7 @@ class CocoBenchmark:
     main_metric: ClassVar[str] = "AP"
     form: ClassVar[Format] = COCO_FORMAT
     measure: ClassVar[Measure] = COCO_MEASURE
+    without_boxes: ClassVar[WithoutBoxes] = WithoutBoxes("val2017", STATISTICS[:5], _COCO_VAL_WITHOUT_BOXES)
 
     def is_annotated(self, split: str) -> bool:
         """Whether there are annotations to measure predictions on; else they go to COCO's server."""
@@ -122,6 +149,22 @@ class CocoBenchmark:
     ) -> dict[str, float]:
         """{statistic: fraction} published for a network on this split and boxes, empty where there is none."""
         return published_coco(model_name, input_size, detector_boxes) if split == "val2017" else {}
+
+    def published_without_boxes(
+        self, split: str, model_name: str, input_size: tuple[int, int], scales: Sequence[float] = (1.0,)
+    ) -> dict[str, float]:
+        """{statistic: fraction} published for a network of whole images on this split, empty where there is none.
+
+        Args:
+            split: name of the split.
+            model_name: as `build_model` takes it.
+            input_size: (H, W) of its training images.
+            scales: that images were looked at in.
+        """
+        figures = self.without_boxes
+        of_split = figures.thousandths if split in (figures.split, figures.split.removesuffix("2017")) else {}
+        values = of_split.get((model_name, tuple(input_size), tuple(sorted(scales))), ())
+        return {name: value / 1000 for name, value in zip(figures.statistics, values, strict=False)}
 
     def annotation_file(self, split: str) -> str:
         """Path of a split's annotations."""

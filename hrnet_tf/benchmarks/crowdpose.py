@@ -9,6 +9,7 @@ import dataclasses
 from typing import ClassVar
 
 from hrnet_tf.benchmarks._sets import KeypointSetBenchmark, Published
+from hrnet_tf.benchmarks.coco import WithoutBoxes
 from hrnet_tf.data.formats import Format
 from hrnet_tf.data.records import PersonRecords
 from hrnet_tf.evaluation.average_precision import Measure, images_by_crowding, read_table
@@ -40,6 +41,12 @@ class CrowdPoseBenchmark(KeypointSetBenchmark):
             ("pose_resnet152", (256, 192)): (656, 818, 712, 754, 666, 533),
             ("hrnet_w32", (256, 192)): (675, 825, 729, 770, 687, 553),
         },
+    )
+
+    without_boxes: ClassVar[WithoutBoxes] = WithoutBoxes(
+        "test",
+        ("AP", "AP easy", "AP medium", "AP hard"),
+        {("higher_hrnet_w48", (640, 640), (1.0,)): (659, 733, 665, 579)},
     )
 
     def check_measurable(self, split: str, annotated: PersonRecords) -> None:

@@ -35,9 +35,8 @@ def main() -> None:
     found = read_card(path)
     task = task_of(found.kind if found else TOP_DOWN)
     annotated, people = task.load_validation()
-    input_size = network.input_size
     skeleton = shared.keypoints_of(FLAGS.model, found, network.num_keypoints, people.skeleton)
-    card = shared.make_card(name, input_size, skeleton, found)
+    card = shared.make_card(name, network.input_size, skeleton, found)
     print(skeleton.pairs_in_words())
     bad_images = shared.BadImages()
     evaluate = task.make_evaluate(strategy, network.heatmaps, card, people, bad_images)
@@ -45,17 +44,15 @@ def main() -> None:
         metrics, keypoints, predicted = evaluate(FLAGS.results)
     bad_images.report()
     print(
-        f"{FLAGS.dataset} {split}: {task.in_words(predicted)}, "
-        f"flip test {'on' if FLAGS.flip_test else 'off'}, codec {card.codec}, "
-        f"decoding {card.decoding}"
+        f"{FLAGS.dataset} {split}: {task.in_words(predicted)}, flip test {'on' if FLAGS.flip_test else 'off'}, "
+        f"{task.decoding_in_words(card)}"
     )
-    published = shared.dataset().published(split, card.name, input_size, bool(FLAGS.detections))
-    pck = pck_by_keypoint(keypoints, predicted, annotated, input_size) if annotated.visible.any() else {}
+    published = task.published(card)
+    pck = pck_by_keypoint(keypoints, predicted, annotated, card.input_size) if annotated.visible.any() else {}
     _print_metrics(metrics, published)
     _print_pck(pck)
     if FLAGS.metrics:
-        setting = {"boxes": "detector" if FLAGS.detections else "annotated", "num_people": len(predicted)}
-        setting |= {"flip_test": FLAGS.flip_test, "codec": card.codec, "refine": card.decoding}
+        setting = {"num_people": len(predicted), "flip_test": FLAGS.flip_test, **task.setting(card)}
         content = {**metrics, "published": published, "PCK": pck, "setting": setting}
         with replacing(FLAGS.metrics) as path, open(path, "w", encoding="utf-8") as file:
             json.dump(content, file, indent=2)

@@ -8,7 +8,7 @@ import numpy as np
 from hrnet_tf.data.coco import image_omissions, listed_names
 from hrnet_tf.data.formats import COCO_FORMAT, Format
 from hrnet_tf.data.layouts import find_split
-from hrnet_tf.doctor import images, people, sides, structure, units
+from hrnet_tf.doctor import images, people, sides, structure, units, whole_images
 from hrnet_tf.doctor.findings import Report, worst_first
 from hrnet_tf.doctor.table import make_table
 from hrnet_tf.errors import InputError
@@ -46,7 +46,8 @@ def check_split(
             is wrong with it is in the report.
     """
     files = find_split(data_dir, split, annotations, image_dir, form)
-    report, folder = check_content(read_json(files.annotations), files.annotations, with_pairs, form), None
+    content = read_json(files.annotations, with_segments=True)
+    report, folder = check_content(content, files.annotations, with_pairs, form), None
     if check_images:
         found, folder, paths = images.check_files(report.table, files, decode_all)
         report.findings[:] = worst_first(report.findings + found)
@@ -91,6 +92,7 @@ def check_content(
         *people.check_keypoints(table),
         *people.check_doubtful(table),
         *units.check_units(table),
+        *whole_images.check_whole_images(table),
         *side_findings,
     ]
     counts = {

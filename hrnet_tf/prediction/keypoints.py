@@ -182,7 +182,7 @@ def prediction_sheet(
     columns: int = 4,
     cell_size: tuple[int, int] = (320, 320),
 ) -> np.ndarray:
-    """A picture of the predictions in the first images that have any.
+    """A picture of the predictions in the first images that have any, or where none has in the first images.
 
     Args:
         keypoints: [N,K,3] in image pixels, of `records`.
@@ -195,7 +195,8 @@ def prediction_sheet(
         [H,W,3] uint8 RGB.
     """
     pictures = []
-    for index in np.unique(records.image_index)[:num_images]:
+    shown = np.unique(records.image_index) if len(records) else np.arange(len(records.image_paths))
+    for index in shown[:num_images]:
         image = read_image(records.image_paths[index])
         pictures.append(draw_keypoints(image, keypoints[records.image_index == index], records.skeleton))
     return contact_sheet(pictures, min(columns, len(pictures)), cell_size)

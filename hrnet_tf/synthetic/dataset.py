@@ -40,7 +40,12 @@ _render_share(*json.loads(sys.argv[1]))
 
 
 def render_dataset(
-    out_dir: PathLike, split: str, num_images: int, seed: int, processes: int | None = None
+    out_dir: PathLike,
+    split: str,
+    num_images: int,
+    seed: int,
+    processes: int | None = None,
+    people: tuple[int, int] | None = None,
 ) -> pathlib.Path:
     """Renders a split of a dataset, unless it is there already.
 
@@ -52,9 +57,10 @@ def render_dataset(
         out_dir: folder of the dataset.
         split: name of the split; other names give other people.
         num_images: how many images to render.
-        seed: integer; the files depend only on it, the split's name and the number of images.
+        seed: integer; the files depend only on it, the split's name, the number of images and `people`.
         processes: how many processes to render with, or None for what suits the machine; the
             files do not depend on it.
+        people: least and most people of an image; None for few, as in `render_scene`.
 
     Returns:
         The path of the annotations.
@@ -73,10 +79,11 @@ def render_dataset(
         "seed": seed,
         "renderer_version": RENDERER_VERSION,
     }
+    info |= {} if people is None else {"people": list(people)}
     if recorded_info(annotation_path) == info:
         return annotation_path
     annotation_path.unlink(missing_ok=True)
-    records = _render_images(out_dir / "images" / split, split, num_images, seed, processes)
+    records = _render_images(out_dir / "images" / split, split, num_images, seed, processes, people)
     dataset, detections = _tables(records, info)
     write_json(out_dir / f"person_detections_{split}.json", detections)
     write_json(annotation_path, dataset)
@@ -105,16 +112,16 @@ def write_json(path: pathlib.Path, content: object) -> None:
         unfinished.write_text(json.dumps(content))
 
 
-def _render_images(images, split, num_images, seed, processes):
+def _render_images(images, split, num_images, seed, processes, people):
     """Puts a complete folder of images in the place of `images`; returns their records in order."""
     images.parent.mkdir(parents=True, exist_ok=True)
     with replacing(images) as unfinished:
         unfinished.mkdir()
-        records = _render_shares(unfinished, zlib.crc32(split.encode()), num_images, seed, processes)
+        records = _render_shares(unfinished, zlib.crc32(split.encode()), num_images, seed, processes, people)
     return sorted(records, key=lambda record: record[0]["id"])
 
 
-def _render_shares(folder, split_key, num_images, seed, processes):
+def _render_shares(folder, split_key, num_images, seed, processes, people):
     """Renders images 1..num_images; a list of [image entry, annotations, boxes with scores].
 
     Rendering is thousands of short NumPy calls, which hold each other up in threads (two are
@@ -126,7 +133,7 @@ def _render_shares(folder, split_key, num_images, seed, processes):
     shares = [list(range(first, num_images + 1, processes)) for first in range(1, min(processes, num_images) + 1)]
     results = [folder / f"share_{i}.json" for i in range(len(shares))]
     arguments = [
-        [str(folder), str(path), [seed, split_key], share] for path, share in zip(results, shares, strict=True)
+        [str(folder), str(path), [seed, split_key], share, people] for path, share in zip(results, shares, strict=True)
     ]
     if len(shares) == 1:
         _render_share(*arguments[0])
@@ -160,14 +167,14 @@ def _run_programs(commands, look):
             program.wait()
 
 
-def _render_share(folder, result_path, seed, image_ids):
+def _render_share(folder, result_path, seed, image_ids, people):
     """Renders some of the images into `folder` and writes their records to a JSON file."""
-    records = [_render_image(pathlib.Path(folder), (*seed, image_id), image_id) for image_id in image_ids]
+    records = [_render_image(pathlib.Path(folder), (*seed, image_id), image_id, people) for image_id in image_ids]
     pathlib.Path(result_path).write_text(json.dumps(records))
 
 
-def _render_image(folder, seed, image_id):
-    image, annotations = render_scene(seed)
+def _render_image(folder, seed, image_id, people):
+    image, annotations = render_scene(seed, people=people)
     rng = np.random.default_rng((*seed, 1))
     name = f"{image_id:012d}.jpg"
     quality = int(rng.integers(*JPEG_QUALITIES))

@@ -27,25 +27,28 @@ OBSTACLE_CHANCE = 0.08
 # Backgrounds are out of focus, by this many pixels, and of this contrast.
 BACKGROUND_BLUR = 2.0
 BACKGROUND_CONTRAST = 0.6
+# Of five people or more, in pixels from one to the next where the image is as wide as it may be.
+MIN_PITCH = 110
 # Least and most pixels per stature.
 SCALES = (135, 420)
 
 
 def render_scene(
-    seed: int | Sequence[int], size: tuple[int, int] | None = None
+    seed: int | Sequence[int], size: tuple[int, int] | None = None, people: tuple[int, int] | None = None
 ) -> tuple[np.ndarray, list[dict[str, Any]]]:
-    """Renders one image of one to four people.
+    """Renders one image of people, mostly of one and at most of four unless `people` says so.
 
     Args:
-        seed: an integer or a sequence of integers; the result depends on nothing else.
+        seed: an integer or a sequence of integers; the result depends on nothing else but `people`.
         size: (height, width) in pixels, or None for one that suits the number of people.
+        people: least and most people, each number as likely; those of whom too little is seen are left out.
 
     Returns:
         `image`, [height, width, 3] uint8, RGB, and a list of COCO annotations that lack `id` and
         `image_id`. Keypoints are in pixels, (0, 0) being the middle of the first pixel.
     """
     rng = np.random.default_rng(seed)
-    count = 1 + int(rng.choice(len(GROUP_SIZES), p=GROUP_SIZES))
+    count = 1 + int(rng.choice(len(GROUP_SIZES), p=GROUP_SIZES)) if people is None else _count(rng, people)
     size = size or _sample_size(rng, count)
     view, scales = _sample_view(rng, size, count)
     background = blurred_background(rng, view, scales.min())
@@ -91,9 +94,15 @@ def _is_much(annotation, seen):
     return labelled >= MIN_KEYPOINTS and height > MIN_HEIGHT and seen >= MIN_SEEN
 
 
+def _count(rng, people):
+    least, most = people
+    return int(rng.integers(least, most + 1))
+
+
 def _sample_size(rng, count):
     height = int(rng.integers(280, 400))
-    return height, int(np.clip(height * rng.uniform(0.55, 0.8) + 70 * (count - 1), 200, 480))
+    widest = max(480, MIN_PITCH * count)
+    return height, int(np.clip(height * rng.uniform(0.55, 0.8) + 70 * (count - 1), 200, widest))
 
 
 def _sample_view(rng, size, count):

@@ -46,6 +46,15 @@ class Task(Protocol):
     def in_words(self, people: PersonRecords) -> str:
         """How many are evaluated on, and in which boxes: AP on one kind says little about the other."""
 
+    def decoding_in_words(self, card: ModelCard) -> str:
+        """How people are read from the network's outputs."""
+
+    def setting(self, card: ModelCard) -> dict[str, Any]:
+        """What figures depend on beside the network and the flip test, for JSON."""
+
+    def published(self, card: ModelCard) -> dict[str, float]:
+        """{name: number} published for the network on this split in this setting, {} where nothing is."""
+
     def batches(
         self,
         records: Any,

@@ -65,6 +65,15 @@ class BottomUp:
     def in_words(self, people: PersonRecords) -> str:
         return f"{len(people.image_paths)} images without boxes"
 
+    def decoding_in_words(self, card: ModelCard) -> str:
+        return f"scales {', '.join(f'{scale:g}' for scale in _scales())}"
+
+    def setting(self, card: ModelCard) -> dict[str, Any]:
+        return {"boxes": "none", "scales": _scales()}
+
+    def published(self, card: ModelCard) -> dict[str, float]:
+        return _dataset().published_without_boxes(shared.val_split(), card.name, card.input_size, _scales())
+
     def batches(
         self, records: ImageRecords, card: ModelCard, bad_images: shared.BadImages, first_step: int, last_step: int
     ) -> tf.data.Dataset:
@@ -109,9 +118,8 @@ class BottomUp:
         bad_images: shared.BadImages,
     ) -> Callable[..., tuple[dict[str, float], np.ndarray, PersonRecords]]:
         order = np.argsort(match(card.skeleton, people.skeleton))
-        scales = tuple(map(float, FLAGS.scales)) if "scales" in FLAGS else (1.0,)
         pairs = shared.flip_pairs(card.skeleton)
-        find = WholeImages(model, card.skeleton, min(card.input_size), pairs, scales)
+        find = WholeImages(model, card.skeleton, min(card.input_size), pairs, _scales())
 
         def evaluate(results_file=None):
             keypoints, found = _find_people(find, people, bad_images.handler())
@@ -134,6 +142,11 @@ class BottomUp:
             matrix = geometry.affine_matrix(center, [side, side], 0, card.input_size)
             crops.append(geometry.warp(image, matrix, card.input_size))
         return np.array(crops).reshape(-1, *card.input_size, 3)
+
+
+def _scales() -> tuple[float, ...]:
+    """Those of --scales; while training there is one."""
+    return tuple(map(float, FLAGS.scales)) if "scales" in FLAGS else (1.0,)
 
 
 def _dataset() -> CocoBenchmark:

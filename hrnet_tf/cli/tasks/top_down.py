@@ -66,6 +66,16 @@ class TopDown:
         boxes = f"detector boxes ({FLAGS.detections})" if FLAGS.detections else "annotated boxes"
         return f"{len(people)} people in {boxes}"
 
+    def decoding_in_words(self, card: ModelCard) -> str:
+        return f"codec {card.codec}, decoding {card.decoding}"
+
+    def setting(self, card: ModelCard) -> dict[str, Any]:
+        boxes = "detector" if FLAGS.detections else "annotated"
+        return {"boxes": boxes, "codec": card.codec, "refine": card.decoding}
+
+    def published(self, card: ModelCard) -> dict[str, float]:
+        return shared.dataset().published(shared.val_split(), card.name, card.input_size, bool(FLAGS.detections))
+
     def batches(
         self,
         records: PersonRecords,
