@@ -27,6 +27,7 @@ from hrnet_tf.prediction.whole_images_tmp import WholeImages
 from hrnet_tf.skeletons import match
 from hrnet_tf.training.objectives import TagsObjective
 from hrnet_tf.visualize import draw_heatmaps, draw_keypoints
+from hrnet_tf.workers import Share
 
 FLAGS = flags.FLAGS
 # Flags of networks of crops, and what they must be.
@@ -75,7 +76,13 @@ class BottomUp:
         return _dataset().published_without_boxes(shared.val_split(), card.name, card.input_size, _scales())
 
     def batches(
-        self, records: ImageRecords, card: ModelCard, bad_images: shared.BadImages, first_step: int, last_step: int
+        self,
+        records: ImageRecords,
+        card: ModelCard,
+        bad_images: shared.BadImages,
+        share: Share,
+        first_step: int,
+        last_step: int,
     ) -> tf.data.Dataset:
         """Batches of augmented crops of images with everybody's keypoints: see `image_dataset`."""
         least, most = map(float, FLAGS.scale_range)
@@ -91,6 +98,7 @@ class BottomUp:
             first_step,
             last_step,
             on_bad_image=bad_images.handler(),
+            share=share,
         )
 
     def objective(self, card: ModelCard) -> TagsObjective:
