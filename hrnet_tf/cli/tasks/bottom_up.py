@@ -22,8 +22,11 @@ from hrnet_tf.data.targets import ImageTargets
 from hrnet_tf.errors import InputError
 from hrnet_tf.evaluation.coco import results_of, save_results
 from hrnet_tf.model_card import ModelCard
+from hrnet_tf.models.variants import BOTTOM_UP
+from hrnet_tf.prediction.bottom_up import BottomUpPredictor
+from hrnet_tf.prediction.network import Network
 from hrnet_tf.prediction.runners import Runner
-from hrnet_tf.prediction.whole_images_tmp import WholeImages
+from hrnet_tf.prediction.settings import Settings
 from hrnet_tf.skeletons import match
 from hrnet_tf.training.objectives import TagsObjective
 from hrnet_tf.visualize import draw_heatmaps, draw_keypoints
@@ -126,11 +129,21 @@ class BottomUp:
         bad_images: shared.BadImages,
     ) -> Callable[..., tuple[dict[str, float], np.ndarray, PersonRecords]]:
         order = np.argsort(match(card.skeleton, people.skeleton))
-        pairs = shared.flip_pairs(card.skeleton)
-        find = WholeImages(model, card.skeleton, min(card.input_size), pairs, _scales())
+        num_keypoints = card.skeleton.num_keypoints
+        settings = Settings(
+            input_size=card.input_size,
+            skeleton=card.skeleton,
+            order=np.arange(num_keypoints),
+            network_skeleton=card.skeleton,
+            flip_pairs=shared.flip_pairs(card.skeleton),
+            codec=card.codec,
+            refine=None,
+            scales=_scales(),
+        )
+        predictor = BottomUpPredictor(Network(model, card.input_size, num_keypoints, BOTTOM_UP), settings)
 
         def evaluate(results_file=None):
-            keypoints, found = _find_people(find, people, bad_images.handler())
+            keypoints, found = _find_people(predictor, people, bad_images.handler())
             keypoints = keypoints[:, order]
             return _measure(keypoints, found, results_file), keypoints, found
 
@@ -176,7 +189,7 @@ def _refuse(others):
             )
 
 
-def _find_people(find, images, on_bad_image):
+def _find_people(predictor, images, on_bad_image):
     """Everybody in the images of `PersonRecords`: keypoints [N,K,3], and `PersonRecords` of them with their scores."""
 
     def read(path):
@@ -186,25 +199,28 @@ def _find_people(find, images, on_bad_image):
             on_bad_image(error)
             return None
 
-    found: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+    read_indices = []
     with (
         progress.bar("predicting", len(images.image_paths), "images") as shown,
         contextlib.closing(ahead(read, images.image_paths)) as pictures,
     ):
-        for index, image in enumerate(pictures):
-            if image is not None:
-                found[index] = find(image)
-            shown.update(1)
+
+        def readable():
+            for index, picture in enumerate(pictures):
+                shown.update(1)
+                if picture is not None:
+                    read_indices.append(index)
+                    yield [(picture, None, None)]
+
+        found = [people for (people,) in predictor.people_batches(readable())]
     if not found:
         raise InputError("none of the images can be read")
-    keypoints, scores = (np.concatenate(parts) for parts in zip(*found.values(), strict=True))
-    counts = [len(scores) for _, scores in found.values()]
-    low, high = keypoints[..., :2].min(axis=1), keypoints[..., :2].max(axis=1)
+    keypoints = np.concatenate([people.keypoints for people in found])
     return keypoints, dataclasses.replace(
         images,
-        image_index=np.repeat(np.array([*found], np.int32), counts),
-        boxes=np.concatenate([low, high - low], axis=1),
-        box_scores=scores,
+        image_index=np.repeat(np.array(read_indices, np.int32), [len(people.scores) for people in found]),
+        boxes=np.concatenate([people.boxes for people in found]),
+        box_scores=np.concatenate([people.scores for people in found]),
         keypoints=keypoints[..., :2],
         visible=(keypoints[..., 2] > 0).astype(np.float32),
         categories=None,
