@@ -11,7 +11,6 @@ from hrnet_tf.cli.tasks import task_of
 from hrnet_tf.errors import InputError
 from hrnet_tf.files import replacing
 from hrnet_tf.model_card import read_card
-from hrnet_tf.models.variants import TOP_DOWN
 from hrnet_tf.prediction.keypoints import prediction_sheet
 from hrnet_tf.prediction.network import for_inference, load_network
 from hrnet_tf.visualize import write_image
@@ -33,7 +32,7 @@ def main() -> None:
         name = getattr(network.heatmaps, "name", "unknown")  # of a Keras model; other files have a card
         network = for_inference(network, FLAGS.precision)
     found = read_card(path)
-    task = task_of(found.kind if found else TOP_DOWN)
+    task = task_of(network.kind)
     annotated, people = task.load_validation()
     skeleton = shared.keypoints_of(FLAGS.model, found, network.num_keypoints, people.skeleton)
     card = shared.make_card(name, network.input_size, skeleton, found)
