@@ -8,7 +8,7 @@ import numpy as np
 from tool_runs import ROOT
 
 from hrnet_tf.data import coco, pipeline
-from hrnet_tf.data.augment import Augmentation
+from hrnet_tf.data.augment import Augmentation, ImageAugmentation
 
 
 def browse(*arguments):
@@ -36,6 +36,20 @@ def test_the_picture_has_the_crops_of_a_step_with_their_targets(dataset, tmp_pat
                 assert red > green + 40 and red > blue + 40  # near the peak of a target
                 found += 1
     assert found > 20
+
+
+def test_of_whole_images_the_picture_shows_everybody_and_what_is_masked(dataset, tmp_path):
+    flags = ["--flagfile=higher_w18_small.flags", f"--data_dir={dataset}", "--train_split=tiny", "--input_size=96x96"]
+    plain = ["--scale_range=1.5,1.5", "--rotation_factor=0", "--shift_factor=0", "--flip_probability=0"]
+    result = browse(*flags, *plain, "--batch_size=3", f"--out={tmp_path / 'sheet.png'}")
+    assert result.returncode == 0, result.stderr
+    sheet = cv2.imread(str(tmp_path / "sheet.png"))[..., ::-1].astype(int)
+    images, augmentation = coco.load_images(str(dataset), "tiny"), ImageAugmentation((1.5, 1.5), 0, 0, 0)
+    crops, *_ = next(iter(pipeline.image_dataset(images, (96, 96), 3, augmentation, 0, 0, 1)))
+    for slot in range(3):
+        cell = sheet[8 : 8 + 96, 8 + slot * (192 + 8) :][:, :192]
+        assert np.median(np.abs(cell[:, :96] - crops[slot])) <= 1
+        assert cell[:12, 96:].max() <= 2 < cell[20:, 96:].mean()  # above the image, where nothing counts
 
 
 def test_bad_input_is_one_line_and_no_picture(dataset, tmp_path):

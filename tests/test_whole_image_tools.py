@@ -81,12 +81,6 @@ def test_train_refuses_what_is_of_networks_of_crops(tmp_path, flags, message):
     assert not (tmp_path / "work").exists()
 
 
-def test_browse_draws_what_training_sees(trained, tmp_path):
-    result = run("browse", **training(trained, **NETWORK), out=tmp_path / "seen.png")
-    assert result.returncode == 0, result.stderr
-    assert (tmp_path / "seen.png").read_bytes().startswith(b"\x89PNG")
-
-
 def test_published_figures_are_those_of_the_split_and_the_scales():
     published = CocoBenchmark("data").published_without_boxes
     assert published("val2017", "higher_hrnet_w32", (512, 512))["AP"] == 0.671

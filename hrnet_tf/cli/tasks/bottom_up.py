@@ -33,9 +33,9 @@ from hrnet_tf.visualize import draw_heatmaps, draw_keypoints
 from hrnet_tf.workers import Share
 
 FLAGS = flags.FLAGS
-# Flags of networks of crops, and what they must be.
-_OTHERS = {"detections": (None,), "codec": (None, "msra"), "refine": (None,)}
-_OTHERS_OF_TRAINING = {"ohkm_keypoints": (0,), "keypoint_weights": (False,), "supervise_absent": (False,)}
+# Flags of networks of crops, and those of them that are of training.
+_OTHERS = ("detections", "codec", "refine")
+_OTHERS_OF_TRAINING = ("loss", "ohkm_keypoints", "output_weights", "keypoint_weights", "supervise_absent")
 # What is masked is drawn so much darker.
 _MASKED = 0.4
 
@@ -182,8 +182,8 @@ def _dataset() -> CocoBenchmark:
 
 def _refuse(others):
     """Raises InputError for flags that are for networks of crops alone."""
-    for name, values in others.items():
-        if name in FLAGS and FLAGS[name].value not in values:
+    for name in others:
+        if FLAGS[name].value != FLAGS[name].default:
             raise InputError(
                 f"--{name} is for networks of crops; those of whole images do without. Received: {FLAGS[name].value}"
             )
