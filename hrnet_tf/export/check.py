@@ -4,7 +4,7 @@ Shape legend: B batch, N crops, H and W crop, h = H/4 and w = W/4 heatmap, K key
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
@@ -14,8 +14,9 @@ from hrnet_tf.errors import InputError
 from hrnet_tf.files import PathLike
 from hrnet_tf.heatmaps import crop_pixels, decode, flip_back, get_codec
 from hrnet_tf.models.clones import float32_clone
-from hrnet_tf.models.variants import HEATMAP_STRIDE
+from hrnet_tf.models.variants import BOTTOM_UP, HEATMAP_STRIDE
 from hrnet_tf.prediction.runners import heatmap_runner
+from hrnet_tf.prediction.whole_images import average, enlarge
 
 if TYPE_CHECKING:
     import keras
@@ -29,6 +30,8 @@ FLOAT32_TOLERANCE = 1e-3
 HALF_TOLERANCE = 5e-2
 
 _BATCH_SIZE = 8
+# Of images for networks that take any.
+_SOME_SIZE = (64, 96)
 _MEMORY_ADVICE = "end what else uses the GPU, or export on the CPU: CUDA_VISIBLE_DEVICES=-1 in the environment"
 # More than what two runs of one network differ by, relative to its largest output.
 _ROUNDING = 1e-5
@@ -54,7 +57,7 @@ def check_heatmaps(
     crops = checked_crops(crops, model)
     expected = model_heatmaps(model, crops)
     with without_tensor_float_32():
-        difference = np.abs(_in_batches(heatmap_runner(path), crops) - expected).max()
+        difference = largest_difference(_in_batches(heatmap_runner(path), crops), expected)
     check_difference(difference, np.inf if tolerance is None else tolerance * _scale(expected), Path(path).name)
     return float(difference)
 
@@ -78,11 +81,14 @@ def check_saved_model(
         flip_test: whether it was exported with the flip test.
 
     Returns:
-        {"heatmaps" or "keypoints": largest absolute difference}.
+        {"heatmaps" or "keypoints": largest absolute difference}; of a network of whole images {"heatmaps" (the
+        network's outputs) or "maps": ...}.
 
     Raises:
         InputError: as in `check_heatmaps`.
     """
+    if card.kind == BOTTOM_UP:
+        return _check_whole_images(path, model, crops, card, flip_test, tolerance)
     crops = checked_crops(crops, model)
     expected = model_heatmaps(model, crops)
     loaded = tf.saved_model.load(str(path))
@@ -105,22 +111,54 @@ def check_saved_model(
     return differences
 
 
-def model_heatmaps(model: "keras.Model", crops: np.ndarray) -> np.ndarray:
-    """Heatmaps [N,h,w,K] of `crops` by `model` in float32, whatever its dtype policy and the processor's habits."""
+def _check_whole_images(path, model, crops, card, flip_test, tolerance):
+    """`check_saved_model` of a network of whole images: its outputs, and the maps that are made of them."""
+    crops = checked_crops(crops, model)
+    flip_pairs = card.skeleton.flip_pairs if flip_test else None
+    expected = model_heatmaps(model, crops)
+    mirrored = {} if flip_pairs is None else model_heatmaps(model, crops[:, :, ::-1])
+    both = {key: np.concatenate([maps, mirrored.get(key, maps[:0])]) for key, maps in expected.items()}
+    heatmaps, tags = enlarge(average(both, flip_pairs), crops.shape[1:3])
+    serve = tf.saved_model.load(str(path)).signatures["serving_default"]
+    with without_tensor_float_32():
+        outputs = _in_batches(heatmap_runner(path), crops)
+        maps = _in_batches(lambda batch: tf.nest.map_structure(np.array, serve(images=tf.constant(batch))), crops)
+    differences = {
+        "heatmaps": float(largest_difference(outputs, expected)),
+        "maps": float(largest_difference(maps, {"heatmaps": heatmaps.numpy(), "tags": tags.numpy()})),
+    }
+    for name, difference in differences.items():
+        check_difference(difference, tolerance * _scale(expected), f"{Path(path).name} ({name})")
+    return differences
+
+
+def model_heatmaps(model: "keras.Model", crops: np.ndarray) -> Any:
+    """Heatmaps [N,h,w,K] of `crops` by `model` in float32, whatever its dtype policy and the processor's habits.
+
+    Of a network of whole images its outputs, in a dict.
+    """
     network = float32_clone(model)
     with without_tensor_float_32():
-        return _in_batches(lambda batch: network(batch, training=False).numpy(), crops)
+        return _in_batches(lambda batch: tf.nest.map_structure(np.array, network(batch, training=False)), crops)
+
+
+def largest_difference(found: Any, expected: Any) -> float:
+    """The largest absolute difference of arrays, or of arrays in dicts."""
+    tf.nest.assert_same_structure(found, expected)
+    pairs = zip(tf.nest.flatten(found), tf.nest.flatten(expected), strict=True)
+    return np.max([np.abs(one - other).max() for one, other in pairs])  # not a number where one is not
 
 
 def _in_batches(run, crops):
     """The arrays that `run` gives for batches of `crops`, as one."""
     with memory_advice(_MEMORY_ADVICE):
-        return np.concatenate([run(crops[start : start + _BATCH_SIZE]) for start in range(0, len(crops), _BATCH_SIZE)])
+        parts = [run(crops[start : start + _BATCH_SIZE]) for start in range(0, len(crops), _BATCH_SIZE)]
+    return tf.nest.map_structure(lambda *arrays: np.concatenate(arrays), *parts)
 
 
 def _scale(heatmaps):
     """What tolerances are relative to."""
-    return max(1.0, np.abs(heatmaps).max())
+    return max(1.0, *(np.abs(maps).max() for maps in tf.nest.flatten(heatmaps)))
 
 
 def check_difference(difference: float, allowed: float, name: str) -> None:
@@ -135,6 +173,8 @@ def check_difference(difference: float, allowed: float, name: str) -> None:
 def checked_crops(crops: np.ndarray | None, model: "keras.Model") -> np.ndarray:
     """`crops` as an array, or noise for None; InputError unless they are [N,H,W,3] uint8 as `model` takes them."""
     size = model.input_shape[1:3]
+    if None in size:  # of whole images, which may be of any
+        size = _SOME_SIZE if crops is None else np.shape(crops)[1:3]
     if crops is None:
         return np.random.default_rng(0).integers(0, 256, (2, *size, 3), np.uint8)
     crops = np.asarray(crops)

@@ -12,7 +12,7 @@ import numpy as np
 from hrnet_tf import progress
 from hrnet_tf.errors import InputError
 from hrnet_tf.export.check import FLOAT32_TOLERANCE, HALF_TOLERANCE, check_heatmaps, check_saved_model
-from hrnet_tf.export.formats import DEFAULT_FORMATS, FILE_NAMES, INT8_FILE_NAMES
+from hrnet_tf.export.formats import DEFAULT_FORMATS, FILE_NAMES, INT8_FILE_NAMES, KEYPOINTS_NAME
 from hrnet_tf.export.int8 import quantize_onnx
 from hrnet_tf.export.keras_file import export_keras
 from hrnet_tf.export.litert import export_litert
@@ -20,6 +20,7 @@ from hrnet_tf.export.onnx import export_onnx, export_onnx_pose
 from hrnet_tf.export.saved_model import check_replaceable, export_saved_model
 from hrnet_tf.files import PathLike, replacing
 from hrnet_tf.model_card import ModelCard, write_card
+from hrnet_tf.models.variants import BOTTOM_UP
 
 if TYPE_CHECKING:
     import keras
@@ -78,6 +79,10 @@ def export_all(
         raise ValueError(f"`formats` must be of {', '.join(FILE_NAMES)}. Received: {', '.join(sorted(unknown))}")
     formats = tuple(dict.fromkeys(formats))
     names = [name for format_name in formats for name in FILE_NAMES[format_name]]
+    if card.kind == BOTTOM_UP:
+        if calibration_crops is not None:
+            raise InputError("networks of whole images are not written in 8 bits: leave out the calibration")
+        names = [name for name in names if name != KEYPOINTS_NAME]  # people are grouped outside of the graph
     if calibration_crops is not None:
         names += [INT8_FILE_NAMES[format_name] for format_name in formats if format_name in INT8_FILE_NAMES]
     check_replaceable(Path(out_dir, *FILE_NAMES["saved_model"]))

@@ -8,6 +8,7 @@ import tensorflow as tf
 from hrnet_tf.export.check import FLOAT32_TOLERANCE, HALF_TOLERANCE, check_heatmaps, checked_crops
 from hrnet_tf.export.portable import portable_clone
 from hrnet_tf.files import PathLike, replacing
+from hrnet_tf.models.variants import HEATMAPS
 from hrnet_tf.stderr import held_back
 
 if TYPE_CHECKING:
@@ -66,7 +67,12 @@ def _convert(model, precision, calibration_crops):
     images = tf.TensorSpec((None, *model.input_shape[1:]), tf.float32, name="images")
     module = tf.Module()
     module.variables_of_model = [variable.value for variable in model.variables]
-    module.serve = tf.function(lambda images: {"heatmaps": model(images, training=False)}, input_signature=[images])
+
+    def run(images):
+        found = model(images, training=False)
+        return found if isinstance(found, dict) else {HEATMAPS: found}
+
+    module.serve = tf.function(run, input_signature=[images])
     converter = tf.lite.TFLiteConverter.from_concrete_functions([module.serve.get_concrete_function()], module)
     if precision != "float32":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]

@@ -15,6 +15,7 @@ import tf2onnx
 from onnxruntime.quantization.onnx_model import ONNXModel
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
+from hrnet_tf.export import whole_images
 from hrnet_tf.export.check import (
     FLOAT32_TOLERANCE,
     HALF_TOLERANCE,
@@ -28,6 +29,7 @@ from hrnet_tf.export.formats import LAYOUTS
 from hrnet_tf.export.portable import portable_clone
 from hrnet_tf.files import PathLike, replacing
 from hrnet_tf.heatmaps import crop_pixels, decode, get_codec
+from hrnet_tf.models.variants import HEATMAPS
 
 if TYPE_CHECKING:
     import keras
@@ -72,8 +74,15 @@ def export_onnx(
     if precision not in TOLERANCES:
         raise ValueError(f"`precision` must be one of {', '.join(TOLERANCES)}. Received: {precision!r}")
     portable = portable_clone(model)
-    channels_first = {"inputs_as_nchw": ["images"], "outputs_as_nchw": ["heatmaps"]} if layout == "nchw" else {}
-    proto = _convert(lambda images: {"heatmaps": portable(images, training=False)}, model, tf.float32, **channels_first)
+    named = whole_images.is_of_whole_images(model)
+    outputs = list(model.output) if named else [HEATMAPS]
+    channels_first = {"inputs_as_nchw": ["images"], "outputs_as_nchw": outputs} if layout == "nchw" else {}
+
+    def run(images):
+        found = portable(images, training=False)
+        return found if named else {HEATMAPS: found}
+
+    proto = _convert(run, model, tf.float32, **channels_first)
     if precision == "float16":
         proto = _in_float16(proto)
     with replacing(path) as temporary:

@@ -67,7 +67,8 @@ class _NearestUpsampling(keras.layers.Layer):
         self.size = size
 
     def call(self, x):
-        size = [x.shape[1] * self.size[0], x.shape[2] * self.size[1]]
+        height, width = (x.shape[axis] or tf.shape(x)[axis] for axis in (1, 2))
+        size = [height * self.size[0], width * self.size[1]]
         return tf.raw_ops.ResizeNearestNeighbor(images=x, size=size, align_corners=False, half_pixel_centers=False)
 
 

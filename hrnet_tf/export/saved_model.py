@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from hrnet_tf.errors import InputError
-from hrnet_tf.export import pose_graph, warmup
+from hrnet_tf.export import pose_graph, warmup, whole_images
 from hrnet_tf.files import PathLike, replacing
 from hrnet_tf.heatmaps import crop_pixels, decode, flip_back, get_codec
 from hrnet_tf.model_card import FILE_NAME as CARD_NAME
@@ -43,6 +43,7 @@ def export_saved_model(
         pose: "image", a scalar string, an encoded image of which pixels are taken as stored, and "boxes"
             [N,4] (x, y, width, height) in its pixels -> "keypoints" [N,K,3], x and y in its pixels and the
             score, and "scores" [N], the mean of the keypoints' above 0.2.
+    Those of a network of whole images are `hrnet_tf.export.whole_images.signatures_of`'s.
 
     Args:
         model: Functional model of stock layers, of any dtype policy.
@@ -63,7 +64,8 @@ def export_saved_model(
     """
     check_precision(precision)
     model = last_output(model)
-    check_card(model, card)
+    is_of_whole_images = whole_images.is_of_whole_images(model)
+    (whole_images.check_card if is_of_whole_images else check_card)(model, card)
     check_replaceable(path)
     model = subtract_convolutions(fold_batch_norm(model) if fold else model)
     if precision == "bfloat16":
@@ -71,13 +73,15 @@ def export_saved_model(
     # Saving the Keras model itself would store every variable twice.
     module = tf.Module()
     module.variables_of_model = [variable.value for variable in model.variables]
-    signatures = _signatures(model, card, flip_test)
+    make = whole_images.signatures_of if is_of_whole_images else _signatures
+    signatures = make(model, card, flip_test)
     if may_fuse_sums(signatures["heatmaps"].get_concrete_function().graph):
         raise ValueError("`model` must add up convolutions with a bias by layers `Add`: others crash servers on CPUs")
     make_folder(Path(path).parent)
     with replacing(path) as temporary:
         tf.saved_model.save(module, str(temporary), signatures=signatures)
-        warmup.write_warmup_requests(temporary, _warmup_requests(card.input_size))
+        requests = whole_images.warmup_requests(card) if is_of_whole_images else _warmup_requests(card.input_size)
+        warmup.write_warmup_requests(temporary, requests)
         write_card(temporary, card)
 
 

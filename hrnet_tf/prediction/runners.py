@@ -147,14 +147,7 @@ def _onnx_runner(path, on_gpu):
     session = open_session(path, on_gpu, tf.config.experimental.tensor_float_32_execution_enabled())
     inputs, outputs = session.get_inputs(), session.get_outputs()
     if len(inputs) == 1 and {output.name for output in outputs} == {HEATMAPS_TAGS, HEATMAPS}:
-        names = [output.name for output in outputs]
-
-        def run_whole(images):
-            return dict(zip(names, session.run(names, {inputs[0].name: images.astype(np.float32)}), strict=True))
-
-        # Axes of any length have names in ONNX.
-        shapes = {output.name: _lengths(output.shape) for output in outputs}
-        return run_whole, _lengths(inputs[0].shape), shapes
+        return _whole_onnx_runner(session)
     if len(inputs) != 1 or len(outputs) != 1:
         raise InputError(f"it must have one input and one output. Received: {len(inputs)} and {len(outputs)}")
     (images,), (heatmaps,) = inputs, outputs
@@ -172,6 +165,24 @@ def _onnx_runner(path, on_gpu):
         return maps.transpose(0, 2, 3, 1)
 
     return run_channels_first, *([shape[axis] for axis in (0, 2, 3, 1)] for shape in (images.shape, heatmaps.shape))
+
+
+def _whole_onnx_runner(session):
+    """The function of an ONNX file of whole images, of either layout, and the shapes of its ends in NHWC."""
+    (images,), outputs = session.get_inputs(), session.get_outputs()
+    channels_first = images.shape[1] == 3
+    to_file, from_file = ((0, 3, 1, 2), (0, 2, 3, 1)) if channels_first else ((0, 1, 2, 3), (0, 1, 2, 3))
+    names = [output.name for output in outputs]
+
+    def run(batch):
+        found = session.run(names, {images.name: batch.transpose(to_file).astype(np.float32)})
+        return {name: maps.transpose(from_file) for name, maps in zip(names, found, strict=True)}
+
+    def lengths(value):  # axes of any length have names in ONNX
+        sides = [value.shape[axis] for axis in from_file]
+        return [side if isinstance(side, int) else None for side in sides]
+
+    return run, lengths(images), {output.name: lengths(output) for output in outputs}
 
 
 def _litert_runner(path):
@@ -210,7 +221,3 @@ def _litert_runner(path):
 
 def _numpy(outputs):
     return {name: output.numpy() for name, output in outputs.items()}
-
-
-def _lengths(shape):
-    return [side if isinstance(side, int) else None for side in shape]
