@@ -17,7 +17,7 @@ from hrnet_tf import PosePredictor, inputs
 from hrnet_tf.ahead import ahead, in_background, one_late
 from hrnet_tf.data import coco
 from hrnet_tf.export import check_heatmaps
-from hrnet_tf.prediction import boxes, files, sources, top_down
+from hrnet_tf.prediction import boxes, files, reading, sources, top_down
 from hrnet_tf.prediction.keypoints import predict_people
 from hrnet_tf.prediction.network import Network
 
@@ -151,7 +151,7 @@ def test_files_are_read_and_drawn_while_the_network_computes(tmp_path, monkeypat
         in_time.append((call == 2 or read[4 * call + 7].wait(SOON)) and (call < 2 or drawn[0].wait(SOON)))
 
     numbers = sources.find_images(tmp_path / "in", print)
-    monkeypatch.setattr(files, "load_image", noted(files.load_image, read))
+    monkeypatch.setattr(reading, "read_reduced", noted(reading.read_reduced, read))
     monkeypatch.setattr(files, "write_image", noted(files.write_image, drawn))
     estimate = PosePredictor(blocked_network(release), skeleton=COLORS, flip_test=False, batch_size=4)
     assert files.predict_images(estimate, numbers, tmp_path / "out", boxes.whole_image, print) == (12, 12, [])

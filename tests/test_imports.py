@@ -11,7 +11,7 @@ import hrnet_tf
 
 ROOT = pathlib.Path(hrnet_tf.__file__).parent
 # What a package or module of hrnet_tf may import of hrnet_tf, besides itself.
-BASE = {"ahead", "errors", "skeletons", "geometry", "codecs", "progress", "stderr"}
+BASE = {"ahead", "errors", "skeletons", "geometry", "codecs", "progress", "stderr", "timing"}
 MAY_IMPORT = {
     "__init__": {"errors", "lazy", "version"},
     "lazy": set(),
@@ -21,6 +21,7 @@ MAY_IMPORT = {
     "codecs": set(),
     "progress": set(),
     "stderr": set(),
+    "timing": set(),
     "sides": set(),
     "skeletons": {"errors", "sides"},
     "geometry": set(),

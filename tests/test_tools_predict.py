@@ -449,7 +449,7 @@ def test_videos_stream(predictor, tmp_path, monkeypatch):
     assert files.predict_video(predictor, clip, tmp_path / "out", read_one) == (31, 31, [])
     assert groups == [2] * 15 + [1]
     assert 0 < max(held) <= 8 and held[-1] == 0
-    monkeypatch.setattr(flow, "_MAX_PIXELS", 120 * 160)
+    monkeypatch.setattr(flow, "MAX_PIXELS", 120 * 160)
     files.predict_video(predictor, clip, tmp_path / "out", boxes.whole_image)
     assert groups[16:] == [1] * 31
 

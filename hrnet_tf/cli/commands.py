@@ -149,6 +149,7 @@ def predict() -> None:
     flags.DEFINE_integer(
         "detect_every", 1, "Videos: frames from one look of the detector to the next; between, poses say where.", 1
     )
+    flags.DEFINE_bool("profile", False, "Print at the end how long each part took.")
     flags.DEFINE_bool("save_crops", False, "Write what is in everybody's box as an image file too.")
     flags.DEFINE_string("keypoints", None, "Keypoint set to write, such as openpose; by default the network's.")
     flags.DEFINE_bool("flip_test", True, "Average the heatmaps of the crop and of its mirror image.")

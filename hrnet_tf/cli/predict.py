@@ -1,8 +1,10 @@
 """`hrnet-tf predict`: people in images, folders and videos."""
 
+import time
+
 from absl import flags
 
-from hrnet_tf import PosePredictor, benchmarks, skeletons
+from hrnet_tf import PosePredictor, benchmarks, skeletons, timing
 from hrnet_tf.cli import shared
 from hrnet_tf.cli.keypoint_names import renamed
 from hrnet_tf.cli.predict_files import predict_found
@@ -44,8 +46,19 @@ def main() -> None:
     boxes_of = (given or _detector(predictor.skeleton)) if predictor.needs_boxes else _everybody()
     if FLAGS.detect_every > 1 and not isinstance(boxes_of, boxes.Detected):
         raise InputError("--detect_every is of frames that a detector looks at: leave it out, or let one find people")
-    with shared.memory_advice(" or give --precision=bfloat16"):
+    start = time.perf_counter()
+    with shared.memory_advice(" or give --precision=bfloat16"), timing.measured() as timings:
         predict_found(found, predictor, boxes_of, category_id, bad_images)
+    if FLAGS.profile:
+        _print_profile(timings, time.perf_counter() - start)
+
+
+def _print_profile(timings, elapsed):
+    """How long each part took, in all threads together."""
+    print(f"{'part':<10} {'seconds':>8} {'pieces':>8} {'a second':>9}")
+    for part, seconds, count in timings:
+        print(f"{part:<10} {seconds:8.1f} {count:8} {count / max(seconds, 1e-9):9.1f}")
+    print(f"{'elapsed':<10} {elapsed:8.1f}   parts overlap; a piece is a picture, of cropping and network a person")
 
 
 def _predictor(annotations):

@@ -25,7 +25,7 @@ from hrnet_tf.version import __version__
 
 FLAGS = flags.FLAGS
 # Flags that say what is predicted and where to, not how.
-_PLACES = ("input", "recursive", "out_dir")
+_PLACES = ("input", "recursive", "out_dir", "profile")
 _FILES = ("model", "detector", "detections", "annotations")
 
 

@@ -6,6 +6,7 @@ simplejpeg decodes those to the same pixels and says what libjpeg says.
 Shape legend: H and W image.
 """
 
+import io
 import re
 import struct
 
@@ -13,10 +14,14 @@ import cv2
 import numpy as np
 import simplejpeg
 
+from hrnet_tf.data.pixels import jpeg_frame
+
 _JPEG, _PNG, _TIFF = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", (b"II*\0", b"MM\0*")
 _OTHER_16_BITS = (b"P2", b"P3", b"P5", b"P6", b"\0\0\0\x0cjP  ")  # PGM, PPM and JPEG 2000 hold 8 bits or more
 # What libjpeg says of files that it decodes nevertheless.
 _DAMAGE = re.compile(r"Corrupt JPEG data|Inconsistent progression|Invalid (?:progressive|component|SOS)|Warning")
+# Which colours of JPEG simplejpeg makes RGB of.
+_COLORS = ("RGB", "YCbCr", "Gray")
 # How many pixels OpenCV takes at most.
 _MAX_PIXELS = 1 << 30
 _BITS_TAG, _ORIENTATION_TAG = 0x0102, 0x0112
@@ -120,13 +125,37 @@ def _decode_jpeg(data):
     """RGB [H,W,3] of an undamaged JPEG, else None; and what is to be said of it."""
     try:
         height, width, colors, _ = simplejpeg.decode_jpeg_header(data)
-        if colors not in ("RGB", "YCbCr", "Gray") or height * width > _MAX_PIXELS:
+        if colors not in _COLORS or height * width > _MAX_PIXELS:
             return None, ""
         return simplejpeg.decode_jpeg(data, "RGB", strict=True), ""
     except (ValueError, MemoryError) as error:
         if not _DAMAGE.search(str(error)):
             return None, ""
         return None, f"it is damaged, and part of the picture may be wrong ({error}): fetch or export it again"
+
+
+def decode_reduced(data: bytes, factor: int, turn: bool) -> np.ndarray | None:
+    """RGB [H,W,3] uint8 of an undamaged JPEG file at a half, quarter or eighth of its sides, which takes less memory.
+
+    Pixel (x, y) is the mean of about those from `factor` · (x, y) on.
+
+    Args:
+        data: the bytes of the file.
+        factor: 2, 4 or 8.
+        turn: as its orientation says.
+
+    Returns:
+        the picture, None where the file is no such.
+    """
+    try:
+        height, width, colors, _ = simplejpeg.decode_jpeg_header(data)
+        if colors not in _COLORS:
+            return None
+        size = {"min_height": -(-height // factor), "min_width": -(-width // factor)}
+        image = simplejpeg.decode_jpeg(data, "RGB", **size, min_factor=factor, strict=True)
+    except (ValueError, MemoryError):
+        return None
+    return _turned(image, exif_orientation(jpeg_frame(io.BytesIO(data))[1])) if turn else image
 
 
 def _may_have_16_bits(data):

@@ -9,7 +9,7 @@ from typing import Self
 import numpy as np
 
 from hrnet_tf import geometry
-from hrnet_tf.data.decoding import decode
+from hrnet_tf.data.decoding import decode, decode_reduced
 from hrnet_tf.data.pixels import check_pixels, stored_size
 from hrnet_tf.data.shards import file_of, read_bytes
 from hrnet_tf.errors import InputError, listed
@@ -108,6 +108,28 @@ def read_image(path: PathLike, turn: bool = False, note: Callable[[str], None] =
     if said:
         note(f"image {path}: {said}")
     return image
+
+
+def read_reduced(path: PathLike, most_pixels: int) -> tuple[np.ndarray, int]:
+    """Reads an image, turned upright, at as much of its size as has at most so many pixels, where that is a JPEG file.
+
+    Args:
+        path: of the file.
+        most_pixels: from which on sides are halved, up to three times.
+
+    Returns:
+        RGB [H,W,3] uint8, and by how much its sides are shorter: 1, 2, 4 or 8.
+
+    Raises:
+        InputError: as `read_image`, by the size in the file.
+    """
+    data = read_bytes(path)
+    size = stored_size(data)
+    check_pixels(size, f"image {path}")
+    pixels = size[0] * size[1] if size else 0
+    factor = next((f for f in (1, 2, 4) if pixels <= most_pixels * f * f), 8)
+    image = decode_reduced(data, factor, turn=True) if factor > 1 else None
+    return (read_image(path, turn=True), 1) if image is None else (image, factor)
 
 
 def _why_not(data):

@@ -22,6 +22,7 @@ from hrnet_tf.inputs import checked_boxes
 from hrnet_tf.pretrained.table import find, names
 from hrnet_tf.skeletons import Skeleton
 from hrnet_tf.skeletons.sets import facts
+from hrnet_tf.timing import timed
 
 # What people are found with unless it is said: it takes about as long as a person of HRNet-W32 with the flip test.
 DEFAULT_DETECTOR = "yolox_s"
@@ -37,7 +38,8 @@ class Detected:
     detector: Detector
 
     def __call__(self, name: str | None, number: int | None, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return find_people(self.detector, image)
+        with timed("detection"):
+            return find_people(self.detector, image)
 
 
 def whole_image(name: str | None, number: int | None, image: np.ndarray) -> tuple[None, np.ndarray]:

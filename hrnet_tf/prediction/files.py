@@ -14,21 +14,22 @@ import cv2
 import numpy as np
 
 from hrnet_tf import progress
-from hrnet_tf.ahead import THREADS, ahead, in_background
+from hrnet_tf.ahead import THREADS, in_background
 from hrnet_tf.errors import InputError
 from hrnet_tf.files import PathLike, replacing
-from hrnet_tf.inputs import load_image
 from hrnet_tf.prediction.boxes import BoxSource, Detections
 from hrnet_tf.prediction.flow import Done, Drawn, drawn, together
 from hrnet_tf.prediction.follow import SMOOTHINGS, Follower, frame_by_frame, smoothed_whole
 from hrnet_tf.prediction.journal import Journal, identity_of
 from hrnet_tf.prediction.people import People
 from hrnet_tf.prediction.predictor import PosePredictor
+from hrnet_tf.prediction.reading import read_pictures
 from hrnet_tf.prediction.results import Picture, ResultForm, results_writer
 from hrnet_tf.prediction.sources import picture_names, result_ids, root_of
 from hrnet_tf.prediction.streams import Stream, newest
 from hrnet_tf.prediction.video import open_video
 from hrnet_tf.prediction.video_writer import video_writer
+from hrnet_tf.timing import each_timed, timed
 from hrnet_tf.tracking import NO_TRACK
 from hrnet_tf.visualize import write_image
 
@@ -75,9 +76,11 @@ def predict_images(
     def draw(picture, people):
         copy = Path(out_dir, copy_name(picture.name))
         copy.parent.mkdir(parents=True, exist_ok=True)
-        write_image(copy, annotated(picture, people, score_threshold))
-        if save_crops:
-            _write_crops(picture, people, [f"{picture.name}_{i}" for i in range(len(people))], out_dir)
+        image = annotated(picture, people, score_threshold)
+        with timed("writing"):
+            write_image(copy, image)
+            if save_crops:
+                _write_crops(picture, people, [f"{picture.name}_{i}" for i in range(len(people))], out_dir)
 
     copies = {path: Path(out_dir, copy_name(name)) for path, name in named.items()}
     originals = {os.path.realpath(path) for path in numbers}
@@ -89,7 +92,7 @@ def predict_images(
             opened.callback(journal.close)
         found = {name: (path, identity_of(path, name, numbers[path])) for path, name in named.items()}
         todo = _todo(journal, found, copies)
-        groups = together(predictor, _pictures(todo, numbers, ids, boxes_of, on_bad_image))
+        groups = together(predictor, read_pictures(todo, numbers, ids, boxes_of, on_bad_image))
         for group in drawn(groups, form, draw, THREADS, len(todo), "pictures"):
             journal.add((*found[one.name], one.results) for one in group)
         done = Done(0, 0, [])
@@ -117,22 +120,6 @@ def _all_drawn(journal, found, ids):
     for name, (path, now) in found.items():
         if journal.has(path, now):
             yield Drawn(name, [one | {"image_id": ids[path], "file_name": name} for one in journal.results(path)])
-
-
-def _pictures(names, numbers, ids, boxes_of, on_bad_image):
-    """A `Picture` for each of the files of `names`, {path: name}, that can be read; read in threads."""
-
-    def read(path):
-        try:
-            return load_image(path)
-        except InputError as error:
-            return error
-
-    for path, image in zip(names, ahead(read, names), strict=True):
-        if isinstance(image, InputError):
-            on_bad_image(image)
-        else:
-            yield Picture(names[path], image, ids[path], *boxes_of(names[path], numbers[path], image))
 
 
 def predict_video(
@@ -192,10 +179,12 @@ def predict_video(
         with copy as write, results_writer(staging, form) as add:
 
             def draw(picture, people):
-                write(annotated(picture, people, score_threshold), picture.time)
-                if save_crops:
-                    stems = [f"{i}/{picture.frame:06}" if i != NO_TRACK else None for i in people.track_ids]
-                    _write_crops(picture, people, stems, staging)
+                image = annotated(picture, people, score_threshold)
+                with timed("writing"):
+                    write(image, picture.time)
+                    if save_crops:
+                        stems = [f"{i}/{picture.frame:06}" if i != NO_TRACK else None for i in people.track_ids]
+                        _write_crops(picture, people, stems, staging)
 
             done = Done(0, 0, [])
             for group in drawn(groups, form, draw, 1, total, "frames"):
@@ -217,7 +206,8 @@ def _followed(predictor, video, boxes_of, detect_every, smooths, stop):
     """Groups of a video's frames with their people, who have `track_ids`."""
     follower = Follower(predictor.skeleton, smooths)
     nowhere = None, np.zeros(0, np.float32)
-    frames = newest(video, stop) if video.is_live else in_background(enumerate(video))
+    read = each_timed("reading", video)
+    frames = newest(read, stop) if video.is_live else in_background(enumerate(read))
 
     def pictures() -> Generator[Picture, None, None]:
         with contextlib.closing(frames):
@@ -239,7 +229,8 @@ def _frames_again(path):
 
 def annotated(picture: Picture, people: People, score_threshold: float) -> np.ndarray:
     """The picture [H,W,3] uint8 with its boxes, unless it is one as a whole, and its people drawn over it."""
-    return people.draw(picture.image, score_threshold, with_boxes=picture.boxes is not None)
+    with timed("drawing"):
+        return people.draw(picture.image, score_threshold, with_boxes=picture.boxes is not None)
 
 
 def copy_name(name: str) -> str:

@@ -6,6 +6,7 @@ Pictures stream through, so that neither a folder nor a video has to fit in memo
 import collections
 import contextlib
 import dataclasses
+import threading
 from collections.abc import Callable, Generator, Iterator
 from typing import Any, NamedTuple
 
@@ -20,7 +21,10 @@ from hrnet_tf.prediction.results import Picture, ResultForm, rows
 
 # Pictures are predicted together until they have this many pixels: 150 MB, of which there may be four at a time, with
 # those that wait, are read and are drawn.
-_MAX_PIXELS = 50_000_000
+MAX_PIXELS = 50_000_000
+# Pictures with more are read one at a time, and two at a time drawn, so that a folder of them needs no more memory.
+LARGE = 25_000_000
+_DRAWN_LARGE = 2
 
 # Pictures that go through the network together, with their people.
 Group = list[tuple[Picture, People]]
@@ -126,15 +130,23 @@ def drawn(
         iterator over the groups, once all of a group are drawn.
     """
 
+    large = threading.Semaphore(_DRAWN_LARGE)
+
     def flat():
         for group in groups:
             for i, (picture, people) in enumerate(group, start=1):
+                if is_large(picture.image):
+                    large.acquire()
                 yield picture, people, i == len(group)
 
     def draw_one(item):
         picture, people, is_last = item
         people = form.of(people)
-        draw(picture, people)
+        try:
+            draw(picture, people)
+        finally:
+            if is_large(picture.image):
+                large.release()
         name = picture.name if picture.frame is None else str(picture.frame)
         return Drawn(name, rows(picture, people, form)), is_last
 
@@ -154,14 +166,19 @@ def drawn(
                 group = []
 
 
+def is_large(image: np.ndarray) -> bool:
+    """Whether a picture [H,W,3] has more than `LARGE` pixels."""
+    return image.size // 3 > LARGE
+
+
 def _groups(pictures, num_people):
-    """Lists of pictures that have `num_people` people or `_MAX_PIXELS` together, or more by the last one."""
+    """Lists of pictures that have `num_people` people or `MAX_PIXELS` together, or more by the last one."""
     group, people, pixels = [], 0, 0
     for picture in pictures:
         group.append(picture)
         people += max(1, len(picture.box_scores))
         pixels += picture.image.size // 3
-        if people >= num_people or pixels >= _MAX_PIXELS:
+        if people >= num_people or pixels >= MAX_PIXELS:
             yield group
             group, people, pixels = [], 0, 0
     if group:

@@ -8,11 +8,12 @@ import numpy as np
 
 from hrnet_tf import progress
 from hrnet_tf.ahead import in_background
-from hrnet_tf.prediction.flow import Group, people_of
+from hrnet_tf.prediction.flow import Group, people_of, with_scores
 from hrnet_tf.prediction.people import People
 from hrnet_tf.prediction.predictor import PosePredictor
 from hrnet_tf.prediction.results import Picture
 from hrnet_tf.skeletons import Skeleton
+from hrnet_tf.timing import timed
 from hrnet_tf.tracking import NO_TRACK, LiveSmoother, Tracker, smooth_whole
 
 _NO_IMAGE = np.empty((0, 0, 3), np.uint8)
@@ -35,6 +36,10 @@ class Follower:
 
     def __call__(self, people: People, picture: Picture) -> People:
         """The people of a frame that a detector looked at, or that boxes are given for."""
+        with timed("tracking"):
+            return self._updated(people, picture)
+
+    def _updated(self, people, picture):
         time = picture.time or 0.0
         ids = self._tracker.update(people.keypoints, people.boxes, picture.box_scores, time)
         self._scores = dict(zip(ids.tolist(), picture.box_scores.tolist(), strict=True)) | {NO_TRACK: 0.0}
@@ -45,7 +50,8 @@ class Follower:
         time = picture.time or 0.0
         boxes = self._tracker.expected_boxes(time).astype(np.float32)
         keypoints = predictor(picture.image, boxes)
-        ids = self._tracker.follow(keypoints, time)
+        with timed("tracking"):
+            ids = self._tracker.follow(keypoints, time)
         seen = ids != NO_TRACK
         scores = np.array([self._scores[i] for i in ids[seen].tolist()], np.float32)
         picture = dataclasses.replace(picture, boxes=boxes[seen], box_scores=scores)
@@ -71,7 +77,8 @@ def frame_by_frame(
     with contextlib.closing(in_background(pictures)) as frames:
         for picture in frames:
             if picture.is_searched:
-                people = people_of(predictor, picture, predictor(picture.image, picture.boxes))
+                people = next(predictor.people_batches([[(picture.image, picture.boxes, picture.box_scores)]]))[0]
+                picture = picture if predictor.needs_boxes else with_scores(picture, people)
                 yield [(picture, follower(people, picture))]
             else:
                 yield [follower.between(predictor, picture)]

@@ -34,6 +34,7 @@ class Picture:
         frame: number in the video, from 0, or None for an image file.
         time: seconds since the video's first frame, or None for an image file.
         is_searched: whether boxes were looked for in it; those of other frames follow from the frames before.
+        factor: by how much the sides of the file's picture are longer, of which this is a reduced one.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Picture:
     frame: int | None = None
     time: float | None = None
     is_searched: bool = True
+    factor: int = 1
 
 
 class ResultForm:
@@ -80,7 +82,14 @@ class ResultForm:
 
 
 def rows(picture: Picture, people: People, form: ResultForm) -> list[dict[str, Any]]:
-    """The results of a picture's people, who have the form's keypoints: what there is in JSON of each."""
+    """The results of a picture's people, who have the form's keypoints: what there is in JSON of each.
+
+    They are in pixels of the file: pixel i of a reduced picture is in the middle of `factor` of them.
+    """
+    if picture.factor > 1:
+        keypoints = people.keypoints.copy()
+        keypoints[..., :2] = keypoints[..., :2] * picture.factor + (picture.factor - 1) / 2
+        people = dataclasses.replace(people, keypoints=keypoints)
     time = None if picture.time is None else round(picture.time, 4)
     of_picture = {"file_name": picture.name} | ({} if picture.frame is None else {"frame": picture.frame, "time": time})
     of_set = {"keypoint_set": form.keypoint_set} if form.keypoint_set else {}

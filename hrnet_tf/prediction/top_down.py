@@ -6,6 +6,7 @@ Shape legend: B batch, H and W image or crop, N people, K keypoints.
 """
 
 import contextlib
+import itertools
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
@@ -27,6 +28,7 @@ from hrnet_tf.prediction.network import Network
 from hrnet_tf.prediction.people import People, scored_people
 from hrnet_tf.prediction.runners import Runner
 from hrnet_tf.prediction.settings import Settings
+from hrnet_tf.timing import timed
 
 
 class TopDownPredictor:
@@ -69,8 +71,9 @@ class TopDownPredictor:
         people, crops = self._cut((image, boxes_xywh, None))
         matrices = heatmap_matrices(people, self.input_size, self.codec)
         found = np.zeros((height, width), np.float32)
-        for start in range(0, len(crops), self.batch_size):
-            batch = tf.constant(np.stack(crops[start : start + self.batch_size]))
+        left = iter(crops)
+        for start in range(0, len(people), self.batch_size):
+            batch = tf.constant(np.stack(list(itertools.islice(left, self.batch_size))))
             with self._one_at_a_time, self._settings.float32():
                 maps = np.asarray(self._heatmaps(batch)[..., k])
             for one, matrix in zip(maps, matrices[start:], strict=False):
@@ -116,7 +119,13 @@ class TopDownPredictor:
         image = load_image(image)
         people = self._people(checked_boxes(boxes, image), scores)
         matrices = crop_matrices(people, self.input_size, self.codec)
-        return people, [geometry.warp(image, matrix, self.input_size) for matrix in matrices]
+        if len(people) > self.batch_size:  # thousands of crops would not fit in memory: they are cut as batches fill
+            return people, (self._warped(image, matrix) for matrix in matrices)
+        return people, [self._warped(image, matrix) for matrix in matrices]
+
+    def _warped(self, image, matrix):
+        with timed("cropping"):
+            return geometry.warp(image, matrix, self.input_size)
 
     def _cut_ahead(self, images_and_boxes):
         """The same of several, in threads: while the network computes a batch, that of the next one."""
@@ -133,9 +142,14 @@ class TopDownPredictor:
             return lambda: np.zeros((0, self._settings.skeleton.num_keypoints, 3), np.float32)
         batch = np.zeros((self._padded(count), *self.input_size, 3), np.uint8)
         batch[:count] = crops
-        with self._one_at_a_time, self._settings.float32():
+        with self._one_at_a_time, self._settings.float32(), timed("network", count):
             points = self._predict(tf.constant(batch))
-        return lambda: points.numpy()[:count, self._settings.order]
+
+        def waited_for() -> np.ndarray:
+            with timed("network", 0):
+                return points.numpy()[:count, self._settings.order]
+
+        return waited_for
 
     def _in_images(self, points: np.ndarray, people: Sequence[PersonRecords]) -> list[People]:
         """The people of several images, by image, of their keypoints [N,K,3] in heatmap pixels."""
