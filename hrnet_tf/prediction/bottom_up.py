@@ -24,6 +24,7 @@ from hrnet_tf.prediction.people import People
 from hrnet_tf.prediction.runners import Runner
 from hrnet_tf.prediction.settings import Settings
 from hrnet_tf.prediction.whole_images import Frame, enlarge, frame, make_map_function
+from hrnet_tf.timing import timed
 from hrnet_tf.tracking import boxes_from_keypoints
 
 # How the maps of an image lie in it, and the image resized for each of the scales that it is looked at in.
@@ -98,7 +99,7 @@ class BottomUpPredictor:
     def _outputs(self, looks: Looks) -> tuple[tf.Tensor, tf.Tensor]:
         """Heatmaps [h,w,K], averaged over all scales, and tags [h,w,K,T], of scale 1, or the only one."""
         base, images = looks
-        with self._one_at_a_time, self._settings.float32():
+        with self._one_at_a_time, self._settings.float32(), timed("network"):
             found = [enlarge(self._maps(tf.constant(image[None])), base.size) for image in images]
         heatmaps = tf.add_n([heatmaps for heatmaps, _ in found]) / len(found)
         scales = list(self._settings.scales)
