@@ -431,9 +431,9 @@ def test_videos_that_are_left_leave_nothing(predictor, tmp_path, monkeypatch, er
 def test_videos_stream(predictor, tmp_path, monkeypatch):
     """Frames that are predicted together are held, and no more than four such groups, whatever the length."""
     groups, held = [], [0]
-    predict, draw = predictor.predict_batches, files.annotated
+    predict, draw = predictor.people_batches, files.annotated
     monkeypatch.setattr(
-        predictor, "predict_batches", lambda batches: predict(groups.append(len(pair[0])) or pair for pair in batches)
+        predictor, "people_batches", lambda batches: predict(groups.append(len(batch)) or batch for batch in batches)
     )
 
     def read_one(*arguments):
