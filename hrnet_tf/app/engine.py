@@ -190,7 +190,7 @@ class Engine:
 
         def listener(*what):
             if self._stopped:
-                raise Stopped
+                raise Stopped("the page was closed")
             tell(*what)
 
         folder = self._new_folder()

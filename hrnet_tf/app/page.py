@@ -13,7 +13,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.middleware import Middleware
 
 from hrnet_tf.app.choices import Choice
-from hrnet_tf.app.engine import Engine, PhotoResult, Settings, VideoResult
+from hrnet_tf.app.engine import Engine, PhotoResult, Settings, Stopped, VideoResult
 from hrnet_tf.errors import InputError
 
 # Rows of a table at most; the files have all.
@@ -188,7 +188,7 @@ def _download_buttons(first: str) -> list[gr.DownloadButton]:
 
 
 def _told_in(message: gr.HTML, outputs: list[Any]) -> Callable[[Callable], Callable]:
-    """Makes a function that gives {component: value} one whose InputErrors are a line in `message`.
+    """Makes a function that gives {component: value} one whose errors are a line in `message`.
 
     Outputs that it leaves out become empty.
     """
@@ -198,7 +198,7 @@ def _told_in(message: gr.HTML, outputs: list[Any]) -> Callable[[Callable], Calla
         def told(*values, **options):
             try:
                 found = function(*values, **options)
-            except InputError as error:
+            except (InputError, Stopped) as error:
                 found = {message: _said(_UPLOAD_FOLDER.sub("", str(error)), "wrong")}
             empty = {
                 one: gr.DownloadButton(value=None, interactive=False) if isinstance(one, gr.DownloadButton) else None
