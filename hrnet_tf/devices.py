@@ -6,6 +6,7 @@ import re
 import threading
 from collections.abc import Iterator
 
+import keras
 import tensorflow as tf
 
 from hrnet_tf.errors import InputError
@@ -20,7 +21,10 @@ _MAX_SAID = 200
 _XLA_ABORTS = (12,)
 # Compute capability of the first GPUs that compute in bfloat16: Ampere's.
 _BFLOAT16_SINCE = (8, 0)
-_CHANNELS_LAST = "xla_gpu_force_conv_nhwc"
+_CHANNELS_LAST, _DETERMINISTIC = "xla_gpu_force_conv_nhwc", "xla_gpu_deterministic_ops"
+
+# Of TensorFlow: threads that share one operation.
+_THREADS = "TF_NUM_INTRAOP_THREADS"
 
 _switching = threading.Lock()
 _precise_calls = 0  # in progress, in all threads
@@ -78,9 +82,32 @@ def convolve_channels_last() -> None:
     It would put them first, and transpose before and after each. To be called before anything is compiled; what
     the variable XLA_FLAGS says of it already stays.
     """
+    _switch_on(_CHANNELS_LAST)
+
+
+def compute_deterministically() -> None:
+    """Has GPUs compute the same bits each time, TensorFlow's kernels and what XLA compiles; slower.
+
+    To be called after the seeds are set, and before anything is computed. CPUs do so anyway, with as many threads.
+    """
+    tf.config.experimental.enable_op_determinism()
+    _switch_on(_DETERMINISTIC)
+
+
+def _switch_on(xla_flag):
     given = os.environ.get("XLA_FLAGS", "")
-    if _CHANNELS_LAST not in given:
-        os.environ["XLA_FLAGS"] = f"{given} --{_CHANNELS_LAST}=true".strip()
+    if xla_flag not in given:
+        os.environ["XLA_FLAGS"] = f"{given} --{xla_flag}=true".strip()
+
+
+def in_words() -> dict[str, str | int]:
+    """What results follow from besides a program: the device, threads of a CPU and versions; {what it is: which}."""
+    gpus = [tf.config.experimental.get_device_details(gpu) for gpu in tf.config.get_visible_devices("GPU")]
+    names = ", ".join(sorted({details.get("device_name", "GPU") for details in gpus}))
+    threads = tf.config.threading.get_intra_op_parallelism_threads() or int(os.environ.get(_THREADS) or 0)
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    versions = {"TensorFlow": tf.__version__, "Keras": keras.__version__}
+    return {"device": names or "CPU", "threads": threads or available, **versions}
 
 
 def out_of_memory(error: BaseException, advice: str) -> InputError | None:

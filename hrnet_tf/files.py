@@ -222,11 +222,16 @@ def refuse_overwriting(outputs: Mapping[str, PathLike | None], inputs: Mapping[s
                 raise InputError(f"{output} {what} ({path}), which is read: give another path")
 
 
+def rests(folder: PathLike) -> list[Path]:
+    """What processes that were killed within `replacing` have left in a folder that nobody writes to now."""
+    found = Path(folder).iterdir() if os.path.isdir(folder) else ()
+    return [path for path in found if _WORKSPACE.fullmatch(path.name) and path.is_dir()]
+
+
 def remove_rests(folder: PathLike) -> None:
-    """Removes what processes that were killed within `replacing` have left in a folder that nobody writes to now."""
-    for path in Path(folder).iterdir():
-        if _WORKSPACE.fullmatch(path.name) and path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
+    """Removes `rests`."""
+    for path in rests(folder):
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def _move(temporary: Path, path: Path, workspace: str) -> None:

@@ -189,19 +189,34 @@ def test_training_is_in_bfloat16_where_every_gpu_has_it(monkeypatch, capabilitie
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
-        (None, "--xla_gpu_force_conv_nhwc=true"),
-        ("--xla_dump_to=x", "--xla_dump_to=x --xla_gpu_force_conv_nhwc=true"),
-        ("--xla_gpu_force_conv_nhwc=false", "--xla_gpu_force_conv_nhwc=false"),
+        (None, "--xla_gpu_force_conv_nhwc=true --xla_gpu_deterministic_ops=true"),
+        ("--xla_dump_to=x", "--xla_dump_to=x --xla_gpu_force_conv_nhwc=true --xla_gpu_deterministic_ops=true"),
+        ("--xla_gpu_force_conv_nhwc=false", "--xla_gpu_force_conv_nhwc=false --xla_gpu_deterministic_ops=true"),
     ],
 )
-def test_layout_of_convolutions_is_a_flag_that_xla_knows(monkeypatch, given, expected):
+def test_layout_of_convolutions_and_fixed_order_are_flags_that_xla_knows(monkeypatch, given, expected):
+    enabled = []
+    monkeypatch.setattr(tf.config.experimental, "enable_op_determinism", lambda: enabled.append(True))
     monkeypatch.delenv("XLA_FLAGS", raising=False)
     if given:
         monkeypatch.setenv("XLA_FLAGS", given)
     devices.convolve_channels_last()
-    assert os.environ["XLA_FLAGS"] == expected
+    devices.compute_deterministically()
+    assert os.environ["XLA_FLAGS"] == expected and enabled == [True]
     if not given:  # it ends the process at a flag that it does not know
         script = (
             "import tensorflow as tf; print(tf.function(lambda x: x + 1, jit_compile=True)(tf.constant(1)).numpy())"
         )
         assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True).stdout.strip() == "2"
+
+
+def test_what_results_follow_from_is_told(monkeypatch):
+    monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind: [0, 1])
+    monkeypatch.setattr(tf.config.experimental, "get_device_details", lambda gpu: {"device_name": "NVIDIA H100"})
+    monkeypatch.setattr(tf.config.threading, "get_intra_op_parallelism_threads", lambda: 0)
+    monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "3")
+    told = {"device": "NVIDIA H100", "threads": 3, "TensorFlow": tf.__version__, "Keras": keras.__version__}
+    assert devices.in_words() == told
+    monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind: [])
+    monkeypatch.delenv("TF_NUM_INTRAOP_THREADS")
+    assert devices.in_words() == told | {"device": "CPU", "threads": len(os.sched_getaffinity(0))}

@@ -20,8 +20,8 @@ def tiny_model():
     return keras.Sequential([keras.Input((3,)), keras.layers.Dense(4)])
 
 
-def claim(work_dir, run=RUN, resume=False):
-    with claimed(work_dir, run, resume):
+def claim(work_dir, run=RUN, resume=False, course=None):
+    with claimed(work_dir, run, resume, course or {}):
         pass
 
 
@@ -58,11 +58,24 @@ def test_work_dirs_are_not_mixed_up(tmp_path):
         claim(tmp_path / "file" / "run")
 
 
+def test_another_course_is_said_and_not_refused(tmp_path, capfd):
+    course = {"--learning_rate": 0.001, "--learning_rate_drops": ["170", "200"], "replicas": 4}
+    claim(tmp_path, course=course)
+    save_states(tmp_path, [1])
+    claim(tmp_path, resume=True, course=course)
+    assert capfd.readouterr().err == ""
+    claim(tmp_path, resume=True, course=course | {"--learning_rate": 0.01, "replicas": 8, "--new": 1})
+    said = "--learning_rate 0.001 there, 0.01 here, --new None there, 1 here, replicas 4 there, 8 here"
+    assert f"goes on in another way, and not to the result that it would have had: {said}" in capfd.readouterr().err
+    claim(tmp_path, resume=True, course=course | {"--learning_rate": 0.01, "replicas": 8, "--new": 1})
+    assert capfd.readouterr().err == ""
+
+
 def test_a_work_dir_has_one_process_at_a_time_and_is_free_again_once_that_is_killed(tmp_path):
     script = f"""
 import time
 from hrnet_tf.training.run_state import claimed
-with claimed({str(tmp_path)!r}, {RUN!r}, False):
+with claimed({str(tmp_path)!r}, {RUN!r}, False, {{}}):
     print("claimed", flush=True)
     time.sleep(60)
 """
@@ -78,9 +91,10 @@ with claimed({str(tmp_path)!r}, {RUN!r}, False):
 def test_what_killed_processes_have_left_is_removed(tmp_path):
     claim(tmp_path)
     save_states(tmp_path, [1])
-    rests = [tmp_path / "checkpoints" / ".000002", tmp_path / ".best.keras.ab1_x9zz", tmp_path / ".export.abcdefgh"]
+    names = "checkpoints/.000002", ".best.keras.ab1_x9zz", ".metrics.jsonl.abcdefgh", "export/.export.abcdefgh"
+    rests = [tmp_path / name for name in names]
     for rest in rests:
-        rest.mkdir()
+        rest.mkdir(parents=True)
         (rest / "file").write_bytes(b"0" * 1000)
     (tmp_path / ".git").mkdir()
     claim(tmp_path, resume=True)
@@ -108,6 +122,21 @@ def test_two_states_are_kept_and_a_damaged_one_gives_way_to_the_one_before(tmp_p
         _truncate(next((tmp_path / "checkpoints" / number).glob("*.data-*")))
     with pytest.raises(InputError, match=r"cannot resume from .*000003.*not as it was written"):
         restored.restore()
+
+
+def test_a_damaged_state_is_not_one_of_the_two_that_are_kept(tmp_path):
+    claim(tmp_path)
+    model, weights = save_states(tmp_path, [1, 2])
+    _flip_a_bit(next((tmp_path / "checkpoints" / "000002").glob("*.data-*")))
+    resumed = Checkpoint(tmp_path, model, keras.optimizers.Adam())
+    assert resumed.restore() and resumed.step == 1
+    resumed.step = 7
+    resumed.save()
+    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["000001", "000003"]
+    _flip_a_bit(next((tmp_path / "checkpoints" / "000003").glob("*.data-*")))
+    assert resumed.restore() and resumed.step == 1
+    for variable, expected in zip(model.variables, weights[0], strict=True):
+        np.testing.assert_array_equal(variable, expected)
 
 
 def _flip_a_bit(path):

@@ -296,6 +296,18 @@ def check() -> None:
     flag_groups.define_files_flags()
 
 
+def check_run() -> None:
+    """Checks the states and files of a training, and says what it can go on from.
+
+        hrnet-tf check-run work/w32
+        hrnet-tf check-run work/w32 --clean
+
+    Every file of a state is compared with its checksum, best.keras is loaded, and lines of metrics.jsonl are read.
+    Exit code: 0 all is whole, 2 something is damaged but a state is good, 3 no state is, 1 the check could not be run.
+    """
+    flags.DEFINE_bool("clean", False, "Remove what killed processes have left; not where one is running.")
+
+
 def shards() -> None:
     """Writes the images of a split into a few large TFRecord files, for disks and object stores slow to open files.
 
@@ -346,6 +358,7 @@ COMMANDS: dict[str, Callable[[], None]] = {
     "models": models,
     "download": download,
     "check": check,
+    "check-run": check_run,
     "shards": shards,
     "demo": demo,
     "configs": configs,
@@ -353,7 +366,7 @@ COMMANDS: dict[str, Callable[[], None]] = {
 # `app` starts it itself, once it is known that there can be a page.
 WITHOUT_TENSORFLOW = ("configs", "models", "app")
 # What follows these may be other than flags; of predict it is what --input is.
-WITH_ARGUMENTS = ("models", "download", "predict")
+WITH_ARGUMENTS = ("models", "download", "predict", "check-run")
 
 
 def defined_flags() -> list[flags.Flag]:

@@ -94,7 +94,7 @@ def _run(arguments: list[str]) -> int:
     if name not in commands.WITHOUT_TENSORFLOW:
         start_tensorflow("tf32" not in flags.FLAGS or flags.FLAGS["tf32"].value)
     places.check(flags.FLAGS)  # looks for splits as the commands do, for which TensorFlow is imported
-    return importlib.import_module(f"hrnet_tf.cli.{name}").main(*rest) or 0
+    return importlib.import_module(f"hrnet_tf.cli.{name.replace('-', '_')}").main(*rest) or 0
 
 
 def _check_numbers() -> None:

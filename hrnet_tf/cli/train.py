@@ -12,6 +12,7 @@ from absl import flags
 from hrnet_tf import devices, progress
 from hrnet_tf.cli import shared
 from hrnet_tf.cli.commands import defined_flags
+from hrnet_tf.cli.course import course
 from hrnet_tf.cli.tasks import task_of
 from hrnet_tf.data.pipeline import steps_per_epoch
 from hrnet_tf.errors import InputError
@@ -87,6 +88,8 @@ def _run(cluster):
     check_alike(strategy, run)
 
     keras.utils.set_random_seed(FLAGS.seed)
+    if FLAGS.deterministic:
+        devices.compute_deterministically()
     with strategy.scope():
         size = size_to_build(FLAGS.model, shared.input_size())
         plain = build_model(FLAGS.model, size, num_keypoints, precision, FLAGS.channel_order)
@@ -100,7 +103,8 @@ def _run(cluster):
         f"{task.in_words(val_people)}, "
         f"{strategy.num_replicas_in_sync} replica(s), XLA {'on' if use_xla else 'off'}, {precision}"
     )
-    with claimed(FLAGS.work_dir, run, FLAGS.resume) if is_first else contextlib.nullcontext():
+    there = course(strategy.num_replicas_in_sync)
+    with claimed(FLAGS.work_dir, run, FLAGS.resume, there) if is_first else contextlib.nullcontext():
         return _train(task, strategy, model, precision, records, val_people, words)
 
 

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 import filelock
 import tensorflow as tf
 
+from hrnet_tf import progress
 from hrnet_tf.data.images import ImageRecords
 from hrnet_tf.data.sequence import SEQUENCE_VERSION
 from hrnet_tf.errors import InputError, listed
-from hrnet_tf.files import PathLike, read_json, reason, remove_rests, replacing
+from hrnet_tf.files import PathLike, read_json, reason, replacing, rests
 from hrnet_tf.models.build import build_model
 from hrnet_tf.models.clones import last_output
 from hrnet_tf.models.variants import size_to_build
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
     from hrnet_tf.training.average import MovingAverage
 
 _RUN_FILE, _LOCK, _STATES = "run.json", "lock", "checkpoints"
+_COURSE = "course"  # in the run file
+_SAID = 400  # characters
 
 
 def fingerprint(records: PersonRecords | ImageRecords) -> str:
@@ -44,7 +48,7 @@ def fingerprint(records: PersonRecords | ImageRecords) -> str:
 
 
 @contextlib.contextmanager
-def claimed(work_dir: PathLike, run: dict[str, Any], resume: bool) -> Iterator[None]:
+def claimed(work_dir: PathLike, run: dict[str, Any], resume: bool, course: dict[str, Any]) -> Iterator[None]:
     """Makes sure that `work_dir` is this run's, creating it if need be, and keeps others out meanwhile.
 
     What processes that were killed have left half-written is removed.
@@ -53,6 +57,8 @@ def claimed(work_dir: PathLike, run: dict[str, Any], resume: bool) -> Iterator[N
         work_dir: folder of the run.
         run: {name: value} of what a state fits: the network, and what batches follow from.
         resume: go on with the run that is there, if one is.
+        course: the same of what changes the course of a run but goes with any state, such as the learning rate. What
+            differs from that of a run that goes on is said.
 
     Raises:
         InputError: the folder is another process's, has states of another run, naming what differs, or of
@@ -62,26 +68,68 @@ def claimed(work_dir: PathLike, run: dict[str, Any], resume: bool) -> Iterator[N
     folder = Path(work_dir)
     try:
         (folder / _STATES).mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(folder / _LOCK)
+    except OSError as error:
+        raise InputError(f"cannot create --work_dir {work_dir}: {reason(error)}") from error
+    with locked(folder):
+        _check(folder, run, resume, course)
+        remove_left_over(folder)
+        with replacing(folder / _RUN_FILE) as temporary:
+            temporary.write_text(json.dumps(run | {_COURSE: course}), encoding="utf-8")
+        yield
+
+
+@contextlib.contextmanager
+def locked(work_dir: PathLike) -> Iterator[None]:
+    """Keeps other processes out of the work directory of a run; the system takes the lock back from one that ends.
+
+    Raises:
+        InputError: the folder is another process's, or cannot be written.
+    """
+    lock = filelock.FileLock(Path(work_dir) / _LOCK)
+    try:
         lock.acquire(timeout=0)
     except filelock.Timeout as error:
         raise InputError(f"another process trains in --work_dir {work_dir}: end it, or choose another") from error
     except OSError as error:
         raise InputError(f"cannot create --work_dir {work_dir}: {reason(error)}") from error
     try:
-        _check(folder, run, resume)
-        remove_rests(folder)
-        States(folder / _STATES).remove_rests()
-        with replacing(folder / _RUN_FILE) as temporary:
-            temporary.write_text(json.dumps(run), encoding="utf-8")
         yield
     finally:
         lock.release()
 
 
-def _check(folder: Path, run: dict[str, Any], resume: bool) -> None:
-    """InputError unless the states in the folder, if any, are those of `run`, to be resumed."""
-    if not States(folder / _STATES):
+def left_over(work_dir: PathLike) -> list[Path]:
+    """What processes that were killed have left half-written in the work directory of a run."""
+    folder = Path(work_dir)
+    return [*rests(folder), *rests(folder / "export"), *states_of(folder).rests()]
+
+
+def remove_left_over(work_dir: PathLike) -> None:
+    """Removes it; for whoever has the folder `locked`."""
+    for path in left_over(work_dir):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def states_of(work_dir: PathLike) -> States:
+    """Of the run in a work directory."""
+    return States(Path(work_dir) / _STATES)
+
+
+def read_run(work_dir: PathLike) -> dict[str, Any]:
+    """What was run in a work directory, {name: value}, as `claimed` was given it.
+
+    Raises:
+        InputError: the run file is not there or not what a run has written.
+    """
+    run = read_json(os.path.join(work_dir, _RUN_FILE))
+    if not isinstance(run, dict):
+        raise InputError(f"{work_dir}/{_RUN_FILE} is not what a run has written")
+    return run
+
+
+def _check(folder: Path, run: dict[str, Any], resume: bool, course: dict[str, Any]) -> None:
+    """InputError unless the states in the folder, if any, are of `run`, to be resumed; another course is said."""
+    if not states_of(folder):
         if (folder / "best.keras").exists():
             raise InputError(
                 f"--work_dir {folder} holds best.keras of a run, but no state in {_STATES}/ that it could go on from. "
@@ -90,7 +138,8 @@ def _check(folder: Path, run: dict[str, Any], resume: bool) -> None:
         return
     found = read_json(folder / _RUN_FILE)
     found = found if isinstance(found, dict) else {}
-    differences = {name for name in found.keys() | run.keys() if found.get(name) != run.get(name)}
+    before = found.pop(_COURSE, {})
+    differences = _differences(found, run)
     if "sequence" in differences:
         raise InputError(
             f"--work_dir {folder} holds a run of another version of hrnet_tf, whose random crops follow from the "
@@ -98,10 +147,21 @@ def _check(folder: Path, run: dict[str, Any], resume: bool) -> None:
             "begun with, or choose another --work_dir to start over"
         )
     if differences:
-        told = [f"{name} {found.get(name)} there, {run.get(name)} here" for name in sorted(differences)]
-        raise InputError(f"--work_dir {folder} holds another run: {listed(told)}. Choose another --work_dir")
+        raise InputError(
+            f"--work_dir {folder} holds another run: {listed(differences.values())}. Choose another --work_dir"
+        )
     if not resume:
         raise InputError(f"--work_dir {folder} holds a run already. Pass --resume to continue it, or choose another")
+
+    if changed := _differences(before if isinstance(before, dict) else {}, course):
+        told = listed(changed.values(), _SAID)
+        progress.note(f"the run goes on in another way, and not to the result that it would have had: {told}")
+
+
+def _differences(there: dict[str, Any], here: dict[str, Any]) -> dict[str, str]:
+    """{name: both values in words} of what differs, in the order of names."""
+    names = sorted(name for name in there.keys() | here.keys() if there.get(name) != here.get(name))
+    return {name: f"{name} {there.get(name)} there, {here.get(name)} here" for name in names}
 
 
 def is_work_dir(path: PathLike) -> bool:
@@ -121,7 +181,7 @@ def load_last(work_dir: PathLike) -> tuple[keras.Model, str]:
     Raises:
         InputError: there is no state, or all are damaged.
     """
-    states, run = States(os.path.join(work_dir, _STATES)), read_json(os.path.join(work_dir, _RUN_FILE))
+    states, run = states_of(work_dir), read_run(work_dir)
     try:
         height, width = (int(side) for side in run["input_size"].split("x"))
         size = size_to_build(run["model"], (height, width))
@@ -156,7 +216,7 @@ class Checkpoint:
     ):
         more = {"average": average.model} if average else {}
         self._checkpoint = tf.train.Checkpoint(model=model, optimizer=optimizer, **more)
-        self._states = States(os.path.join(work_dir, _STATES))
+        self._states = states_of(work_dir)
         averaged = average.model.variables if average else []
         self.variables = [v.value for v in (*model.variables, *optimizer.variables, *averaged)]
         self.step, self.evaluated_step, self.best_metric = 0, 0, float("-inf")

@@ -19,7 +19,8 @@ from hrnet_tf import progress
 from hrnet_tf.errors import InputError
 from hrnet_tf.files import PathLike, reason
 
-_KEPT = 2
+# Errors of reading a state's own files.
+_UNREADABLE = (OSError, LookupError, TypeError, ValueError, AttributeError)
 _STATE, _MANIFEST = "state", "manifest.json"
 _BLOCK = 1 << 22  # bytes that are hashed at a time
 
@@ -37,10 +38,10 @@ class States:
         self.latest: Path | None = None
 
     def __bool__(self) -> bool:
-        return bool(self._numbers())
+        return bool(self.numbers())
 
     def save(self, checkpoint: tf.train.Checkpoint, progress: dict[str, Any]) -> int:
-        """Writes a state, and removes what is older than the one before it.
+        """Writes a state, and removes all others but the one that was saved or read before it.
 
         Args:
             checkpoint: variables.
@@ -52,7 +53,7 @@ class States:
         Raises:
             InputError: the disk is full, the folder is gone or cannot be written to.
         """
-        numbers = self._numbers()
+        numbers = self.numbers()
         number = max(numbers, default=0) + 1
         staging = self.folder / f".{number:06}"
         try:
@@ -71,9 +72,10 @@ class States:
         except (tf.errors.OpError, OSError) as error:
             shutil.rmtree(staging, ignore_errors=True)
             raise InputError(f"cannot write a checkpoint to {self.folder}: {reason(error)}") from error
-        self.latest = self._path(number)
-        for old in numbers[: 1 - _KEPT]:
-            shutil.rmtree(self._path(old), ignore_errors=True)
+        before, self.latest = self.latest, self._path(number)
+        for path in map(self._path, numbers):
+            if path != before:  # also newer ones, which were found to be damaged
+                shutil.rmtree(path, ignore_errors=True)
         return size
 
     def load(self, checkpoint: tf.train.Checkpoint, whole: bool = True) -> dict[str, Any] | None:
@@ -90,21 +92,18 @@ class States:
             InputError: there are states, none of which is good.
         """
         damage = ""
-        for number in reversed(self._numbers()):
+        for number in reversed(self.numbers()):
             path = self._path(number)
             try:
-                manifest = json.loads((path / _MANIFEST).read_text(encoding="utf-8"))
-                changed = [name for name, digest in manifest["sha256"].items() if _sha256(path / name) != digest]
-                if changed:
-                    raise ValueError(f"{', '.join(changed)} is not as it was written")
+                progress_then = self._verified(path)
                 status = checkpoint.read(str(path / _STATE))
                 status.assert_existing_objects_matched()
                 if not whole:
                     status.expect_partial()
                 self.latest = path
-                return manifest["progress"]
+                return progress_then
             # Of the reader, on what was never a state of these variables; IndexError on a damaged file.
-            except (tf.errors.OpError, OSError, AssertionError, LookupError, TypeError, ValueError) as error:
+            except (tf.errors.OpError, AssertionError, *_UNREADABLE) as error:
                 damage = damage or f"{path}: {reason(error)}"
                 progress.note(f"state {path} cannot be used: {reason(error)}")
         if damage:
@@ -113,15 +112,35 @@ class States:
             )
         return None
 
-    def remove_rests(self) -> None:
-        """Removes what processes that were killed have left while they wrote."""
-        for path in self.folder.glob(".[0-9]*"):
-            shutil.rmtree(path, ignore_errors=True)
+    def damage(self, number: int) -> str:
+        """What is wrong with the files of a state, "" where they are as they were written."""
+        try:
+            self._verified(self._path(number))
+        except _UNREADABLE as error:
+            return reason(error)
+        return ""
+
+    def progress(self, number: int) -> dict[str, Any]:
+        """What a state without `damage` was saved with."""
+        return self._verified(self._path(number))
+
+    def rests(self) -> list[Path]:
+        """What processes that were killed have left while they wrote."""
+        return list(self.folder.glob(".[0-9]*"))
 
     def _path(self, number: int) -> Path:
         return self.folder / f"{number:06}"
 
-    def _numbers(self) -> list[int]:
+    def _verified(self, path: Path) -> dict[str, Any]:
+        """The `progress` of a state whose files are as they were written; of `_UNREADABLE` where not."""
+        manifest = json.loads((path / _MANIFEST).read_text(encoding="utf-8"))
+        changed = [name for name, digest in manifest["sha256"].items() if _sha256(path / name) != digest]
+        if changed:
+            raise ValueError(f"{', '.join(changed)} is not as it was written")
+        return manifest["progress"]
+
+    def numbers(self) -> list[int]:
+        """Of the states that there are, the oldest first."""
         names = [path.name for path in self.folder.iterdir()] if self.folder.is_dir() else []
         return sorted(int(name) for name in names if name.isdecimal())
 
