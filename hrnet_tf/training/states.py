@@ -67,13 +67,13 @@ class States:
             size = sum(path.stat().st_size for path in staging.iterdir())
             for path in (*staging.iterdir(), staging):
                 _flush(path)
-            staging.rename(self._path(number))
+            staging.rename(self.path(number))
             _flush(self.folder)
         except (tf.errors.OpError, OSError) as error:
             shutil.rmtree(staging, ignore_errors=True)
             raise InputError(f"cannot write a checkpoint to {self.folder}: {reason(error)}") from error
-        before, self.latest = self.latest, self._path(number)
-        for path in map(self._path, numbers):
+        before, self.latest = self.latest, self.path(number)
+        for path in map(self.path, numbers):
             if path != before:  # also newer ones, which were found to be damaged
                 shutil.rmtree(path, ignore_errors=True)
         return size
@@ -93,7 +93,7 @@ class States:
         """
         damage = ""
         for number in reversed(self.numbers()):
-            path = self._path(number)
+            path = self.path(number)
             try:
                 progress_then = self._verified(path)
                 status = checkpoint.read(str(path / _STATE))
@@ -115,20 +115,21 @@ class States:
     def damage(self, number: int) -> str:
         """What is wrong with the files of a state, "" where they are as they were written."""
         try:
-            self._verified(self._path(number))
+            self._verified(self.path(number))
         except _UNREADABLE as error:
             return reason(error)
         return ""
 
     def progress(self, number: int) -> dict[str, Any]:
         """What a state without `damage` was saved with."""
-        return self._verified(self._path(number))
+        return self._verified(self.path(number))
 
     def rests(self) -> list[Path]:
         """What processes that were killed have left while they wrote."""
         return list(self.folder.glob(".[0-9]*"))
 
-    def _path(self, number: int) -> Path:
+    def path(self, number: int) -> Path:
+        """The folder of a state."""
         return self.folder / f"{number:06}"
 
     def _verified(self, path: Path) -> dict[str, Any]:
