@@ -5,10 +5,11 @@
     python tools/kill_run.py --flipped_bits=20
 
 The training is that of `hrnet-tf train` from its work directory to its states (claim, step, loop, log, states, moving
-average, best.keras), of a network and images so small that most of the time is theirs. Each part of it is a process of its
-own, forked from one that has TensorFlow imported but not yet used. At least a third of the kills wait until a state is being
-written. After each, all states there are must be good, and none older than the last one seen; in the end losses, metrics and
-all variables must be those of a run that nothing happened to, to the last bit. Exit code 1 where something is not so.
+average, best.keras), of a network and images so small that most of the time is theirs. Each part of it is a process of
+its own, forked from one that has TensorFlow imported but not yet used. At least a third of the kills wait until a state
+is being written. After each, all states that are there must be good, and the newest no older than the last one seen; in
+the end losses, metrics and all variables must be those of a run that nothing happened to, to the last bit. Exit code 1
+where something is not so.
 """
 
 import argparse
@@ -92,7 +93,7 @@ def train(work_dir: Path) -> int:
             plan=PLAN,
             checkpoint=checkpoint,
             work_dir=work_dir,
-            save_interval=0,
+            save_interval=0.2,
             average=average,
         ).run()
 
@@ -132,7 +133,7 @@ def start(work_dir: Path, log: Path) -> int:
 
 
 def result(work_dir: Path) -> dict:
-    """What must be equal: all variables by their hash, progress, what was logged but for times, and the best weights."""
+    """What must be equal: variables by their hash, progress, what was logged but for times, and the best weights."""
     states = states_of(work_dir)
     manifest = json.loads((states.folder / f"{states.numbers()[-1]:06}" / "manifest.json").read_text())
     lines = [json.loads(line) for line in (work_dir / "metrics.jsonl").read_text().splitlines()]

@@ -11,7 +11,16 @@ from hrnet_tf.version import __version__
 FLAGS = flags.FLAGS
 # Flags that leave the course as it is: where things lie, and when something is done.
 _ELSEWHERE = {"work_dir", "data_dir", "annotations", "images", "val_annotations", "val_images", "detections"}
-_RUNNING = {"resume", "save_minutes", "max_pixels", "allow_unverified", "pretrained", "max_bad_steps"}
+_RUNNING = {
+    "resume",
+    "save_minutes",
+    "max_pixels",
+    "allow_unverified",
+    "pretrained",
+    "max_bad_steps",
+    "workers",
+    "worker",
+}
 # What `claimed` refuses by itself.
 _FITTED = {"model", "input_size", "batch_size", "seed", "codec", "precision", "channel_order", "freeze"}
 
