@@ -134,7 +134,7 @@ def test_every_flag_file_can_be_parsed():
 
 
 def test_tools_of_a_checkout_are_the_commands():
-    assert {*TOOLS, "app", "browse", "configs", "models", "download", "check-run"} == COMMANDS.keys()
+    assert {*TOOLS, "predict-dataset", "app", "browse", "configs", "models", "download", "check-run"} == COMMANDS.keys()
     for name, tool in TOOLS.items():
         command = [sys.executable, f"tools/{tool}.py", "--help"]
         result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)

@@ -70,6 +70,8 @@ MAY_IMPORT = {
     },
     "app": BASE | {"files", "inputs", "detection", "pretrained", "prediction", "tracking", "visualize"},
     "export": BASE | {"files", "lazy", "devices", "heatmaps", "models", "model_card", "prediction"},
+    "scaling": BASE
+    | {"files", "devices", "inputs", "detection", "model_card", "data", "evaluation", "prediction", "version"},
     "cli": None,  # everything
     "training": BASE | {"files", "workers", "devices", "heatmaps", "integral", "losses", "models", "data"},
 }

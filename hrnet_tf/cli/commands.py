@@ -126,11 +126,7 @@ def predict() -> None:
     flags.DEFINE_bool("recursive", False, "Look for images in the folders of folders too.")
     flags.DEFINE_string("out_dir", None, "Folder for annotated copies and results, created; not that of the input.")
     flags.DEFINE_string("detections", None, "COCO results file with the boxes to look in.")
-    flags.DEFINE_string(
-        "detector",
-        None,
-        "What finds people: a name of `hrnet-tf models yolox`, or an .onnx file of YOLOX, RT-DETR, D-FINE or YOLOv8.",
-    )
+    flag_groups.define_detector_flag()
     flags.DEFINE_float(
         "box_threshold", None, "Least score of a box; by default 0.3 of a detector's and 0 of --detections.", 0, 1
     )
@@ -179,6 +175,46 @@ def app() -> None:
     flags.DEFINE_integer("max_upload", 200, "Megabytes that a photograph or video may have.", 1, 1 << 20)
     flags.DEFINE_integer("max_frames", 3000, "Frames that a video may have.", 1)
     flag_groups.define_max_pixels_flag()
+
+
+def predict_dataset() -> None:
+    """Predicts people in sets of pictures of any size, in one process or on the machines of a Ray cluster.
+
+        hrnet-tf predict-dataset photos --model=hrnet_w32_coco_256x192_udp --out_dir=out
+        hrnet-tf predict-dataset s3://bucket/shards --model=w48.keras --out_dir=s3://bucket/out --address=auto
+
+    Reads a folder of images and its folders, a text file with a path or URL in each line, or shards: Parquet with a
+    column of bytes or of paths, WebDataset's tar files, TFRecord as `hrnet-tf shards` writes it; a single one or a
+    folder of one kind; on this machine or in a store that fsspec knows, whose package (s3fs, gcsfs, adlfs) is
+    installed.
+
+    --out_dir receives a Parquet file for each shard, of folders and lists for each --part_pictures pictures: a row for
+    each person, with image, index, person, box, score and keypoints, and one for a picture with nobody in it or, with
+    the reason under `error`, one that cannot be read. The same command again does the parts that are not there.
+
+    Needs the extra `ray`. Without --address all is done in this process.
+    """
+    flags.DEFINE_multi_string("input", None, "Folder, list (.txt) or shard; what is no flag is it too.")
+    flags.DEFINE_string("model", None, _NETWORK_FILE)
+    flags.DEFINE_string("out_dir", None, "Folder for the results, path or URL; created; of one job at a time.")
+    flags.DEFINE_string(
+        "address",
+        None,
+        "Ray cluster: auto on one of its machines, ray://host:10001 from elsewhere; local: one of this machine's GPUs.",
+    )
+    flag_groups.define_detector_flag()
+    flags.DEFINE_float("box_threshold", None, "Least score of a box; by default 0.3.", 0, 1)
+    flags.DEFINE_bool("whole_image", False, "Take every picture for one person, who fills it.")
+    flags.DEFINE_string("image_column", "image", "Parquet: column of the pictures' bytes or paths.")
+    flags.DEFINE_integer("part_pictures", 1000, "Folders and lists: pictures in a part.", 1)
+    flags.DEFINE_bool("flip_test", True, "Average the heatmaps of the crop and of its mirror image.")
+    flags.DEFINE_integer("batch_size", 32, "People in a batch.", 1, flag_groups.MAX_BATCH)
+    flag_groups.define_device_flags()
+    flag_groups.define_precision_flag()
+    flag_groups.define_allow_unverified_flag()
+    flag_groups.define_trust_model_flag()
+    flag_groups.define_max_pixels_flag()
+    flags.mark_flags_as_required(["model", "out_dir"])
 
 
 def export() -> None:
@@ -352,6 +388,7 @@ COMMANDS: dict[str, Callable[[], None]] = {
     "browse": browse,
     "evaluate": evaluate,
     "predict": predict,
+    "predict-dataset": predict_dataset,
     "app": app,
     "export": export,
     "convert": convert,
@@ -365,8 +402,8 @@ COMMANDS: dict[str, Callable[[], None]] = {
 }
 # `app` starts it itself, once it is known that there can be a page.
 WITHOUT_TENSORFLOW = ("configs", "models", "app")
-# What follows these may be other than flags; of predict it is what --input is.
-WITH_ARGUMENTS = ("models", "download", "predict", "check-run")
+# What follows these may be other than flags; of predicting it is what --input is.
+WITH_ARGUMENTS = ("models", "download", "predict", "predict-dataset", "check-run")
 
 
 def defined_flags() -> list[flags.Flag]:

@@ -257,6 +257,15 @@ def define_allow_unverified_flag() -> None:
     flags.DEFINE_bool("allow_unverified", False, "Take a file to download whose SHA-256 is not known.")
 
 
+def define_detector_flag() -> None:
+    """Flag of what finds people."""
+    flags.DEFINE_string(
+        "detector",
+        None,
+        "What finds people: a name of `hrnet-tf models yolox`, or an .onnx file of YOLOX, RT-DETR, D-FINE or YOLOv8.",
+    )
+
+
 def define_flip_pairs_flag() -> None:
     """Flag of which keypoints are left and right of one another."""
     flags.DEFINE_list(

@@ -85,7 +85,7 @@ def _run(arguments: list[str]) -> int:
         raise InputError(str(error)) from error
     if rest and name not in commands.WITH_ARGUMENTS:
         raise InputError(f"unexpected argument {rest[0]!r}: every setting is a flag, as in --name=value")
-    if name == "predict":
+    if "input" in flags.FLAGS:
         flags.FLAGS["input"].value = [*(flags.FLAGS["input"].value or []), *rest]
         rest = []
     _check_numbers()
@@ -118,7 +118,7 @@ def _overview() -> str:
     """All commands with the first line of their help."""
     lines = ["HRNet human pose estimation.", "", "    hrnet-tf COMMAND --flag=value ...", ""]
     for name, command in commands.COMMANDS.items():
-        lines.append(f"    {name:12}{(inspect.getdoc(command) or '').partition(chr(10))[0]}")
+        lines.append(f"    {name:16}{(inspect.getdoc(command) or '').partition(chr(10))[0]}")
     return "\n".join([*lines, "", "hrnet-tf COMMAND --help tells more."])
 
 

@@ -99,14 +99,20 @@ def read_image(path: PathLike, turn: bool = False, note: Callable[[str], None] =
     Raises:
         InputError: the file is absent, truncated or no image; `pixels.TooManyPixelsError` if it is too large.
     """
-    data = read_bytes(path)
-    check_pixels(stored_size(data), f"image {path}")
+    return decode_image(read_bytes(path), path, turn, note)
+
+
+def decode_image(
+    data: bytes, name: object, turn: bool = False, note: Callable[[str], None] = warnings.warn
+) -> np.ndarray:
+    """The same of the bytes of an image file, of which errors and notes say `name`."""
+    check_pixels(stored_size(data), f"image {name}")
     image, said = decode(data, turn)
     if image is None:
-        raise InputError(f"cannot decode image {path}: {_why_not(data)}")
-    check_pixels(image.shape[1::-1], f"image {path}")
+        raise InputError(f"cannot decode image {name}: {_why_not(data)}")
+    check_pixels(image.shape[1::-1], f"image {name}")
     if said:
-        note(f"image {path}: {said}")
+        note(f"image {name}: {said}")
     return image
 
 

@@ -35,7 +35,7 @@ def input_pipeline(settings, reference):
         data_dir, split = _data(settings, folder)
         if settings.data_dir is None:  # too few are rendered for an epoch
             settings = dataclasses.replace(settings, copies=max(settings.copies, _RENDERED_COPIES))
-        people = _repeated(coco.load_split(data_dir, split), settings.copies)
+        people = repeated(coco.load_split(data_dir, split), settings.copies)
         num_batches = len(people) // INPUT_BATCH - INPUT_WARM_UP
         if num_batches < 1:
             raise InputError(f"--copies must be larger: {len(people)} people are too few to measure on")
@@ -129,7 +129,7 @@ def evaluation(settings, reference):
     strategy = tf.distribute.get_strategy()
     both = crops_of(settings.input_size, 2 * INPUT_BATCH)  # as many as crops and their mirror images
     with tempfile.TemporaryDirectory() as folder:
-        people = _repeated(coco.load_split(*_data(settings, folder)), settings.copies)
+        people = repeated(coco.load_split(*_data(settings, folder)), settings.copies)
 
         def run(predict):
             predict_people(predict, people, settings.input_size, INPUT_BATCH, strategy)
@@ -208,7 +208,7 @@ def _people(count):
     )
 
 
-def _repeated(people, copies):
+def repeated(people, copies):
     """`PersonRecords` in which every image is there `copies` times, as if they were different ones."""
     tiled = people.take(np.tile(np.arange(len(people)), copies))
     offsets = np.repeat(np.arange(copies), len(people)) * len(people.image_paths)
