@@ -44,11 +44,15 @@ def conv(
     )(x)
 
 
-def batch_norm(x: keras.KerasTensor, name: str, *, dtype: str | None = None) -> keras.KerasTensor:
-    """Batch normalisation over B, h and w."""
-    return layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM, epsilon=BATCH_NORM_EPSILON, dtype=dtype, name=name)(
-        x
-    )
+def batch_norm(x: keras.KerasTensor, name: str, *, scale: float = 1.0, dtype: str | None = None) -> keras.KerasTensor:
+    """Batch normalisation over B, h and w, to deviations that are `scale` at first."""
+    return layers.BatchNormalization(
+        momentum=BATCH_NORM_MOMENTUM,
+        epsilon=BATCH_NORM_EPSILON,
+        gamma_initializer=keras.initializers.Constant(scale),
+        dtype=dtype,
+        name=name,
+    )(x)
 
 
 def relu(x: keras.KerasTensor, name: str, *, dtype: str | None = None) -> keras.KerasTensor:

@@ -16,6 +16,9 @@ from hrnet_tf.models import blocks, pose_resnet
 from hrnet_tf.models.variants import CPNS
 
 CHANNELS = 256
+# What heatmaps deviate by: in those with peaks of 1, about as much. From 1, as in pytorch-cpn, whose peaks are 255, it
+# would take Adam a thousand steps to come down to.
+HEATMAP_DEVIATION = 0.1
 
 
 def maps(x: keras.KerasTensor, name: str, num_keypoints: int, dtype: str) -> list[keras.KerasTensor]:
@@ -31,10 +34,11 @@ def maps(x: keras.KerasTensor, name: str, num_keypoints: int, dtype: str) -> lis
         level = resize(
             blocks.conv(level, num_keypoints, 3, f"{prefix}_3", dtype="float32"), size, f"{prefix}_4", "float32"
         )
-        found.append(blocks.batch_norm(level, f"{prefix}_5", dtype="float32"))
+        found.append(blocks.batch_norm(level, f"{prefix}_5", scale=HEATMAP_DEVIATION, dtype="float32"))
     refined = refine(levels, size, dtype)
-    names = "refine_net_final_predict_1", "refine_net_final_predict_2"
-    return [*found, blocks.conv_bn(refined, num_keypoints, 3, *names, dtype="float32")]
+    x = blocks.conv(refined, num_keypoints, 3, "refine_net_final_predict_1", dtype="float32")
+    refined = blocks.batch_norm(x, "refine_net_final_predict_2", scale=HEATMAP_DEVIATION, dtype="float32")
+    return [*found, refined]
 
 
 def pyramid(levels: Sequence[keras.KerasTensor], dtype: str) -> list[keras.KerasTensor]:
