@@ -13,6 +13,7 @@ import weight_files
 from conftest import write_dataset
 from tool_runs import complaint, run, training
 
+from hrnet_tf.model_card import read_card
 from hrnet_tf.training.run_state import load_last
 
 
@@ -122,4 +123,18 @@ np.testing.assert_allclose(compute(images).numpy(), 2 * before, rtol=1e-5)
 """
     environment = {**os.environ, "TF_ONEDNN_ASSUME_FROZEN_WEIGHTS": "1"}
     result = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.slow
+def test_a_network_of_several_outputs_learns_points(tmp_path):
+    write_dataset(tmp_path / "data")
+    flags = training(tmp_path, model="cpn_50", loss="dsnt", output_weights="1,1,1,1,2", epochs=1)
+    result = run("train", **flags)
+    assert result.returncode == 0, result.stderr
+    best = tmp_path / "work" / "best.keras"
+    assert keras.models.load_model(best).output_shape == (None, 16, 16, 17)
+    assert read_card(best).refine == "integral"
+    assert json.loads((tmp_path / "work" / "export" / "saved_model" / "1" / "model_card.json").read_text())["refine"]
+    result = run("evaluate", model=tmp_path / "work", data_dir=tmp_path / "data", val_split="tiny")
     assert result.returncode == 0, result.stderr
