@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 from hrnet_tf import InputError
-from hrnet_tf.training.run_state import Checkpoint, claimed
+from hrnet_tf.training.run_state import Checkpoint, claimed, states_of
 
 RUN = {"model": "a", "input_size": "64x64", "num_keypoints": 17}
 
@@ -91,7 +91,13 @@ with claimed({str(tmp_path)!r}, {RUN!r}, False, {{}}):
 def test_what_killed_processes_have_left_is_removed(tmp_path):
     claim(tmp_path)
     save_states(tmp_path, [1])
-    names = "checkpoints/.000002", ".best.keras.ab1_x9zz", ".metrics.jsonl.abcdefgh", "export/.export.abcdefgh"
+    names = (
+        "checkpoints/.000002",
+        "checkpoints/.000001.old",
+        ".best.keras.ab1_x9zz",
+        ".metrics.jsonl.abcdefgh",
+        "export/.export.abcdefgh",
+    )
     rests = [tmp_path / name for name in names]
     for rest in rests:
         rest.mkdir(parents=True)
@@ -137,6 +143,26 @@ def test_a_damaged_state_is_not_one_of_the_two_that_are_kept(tmp_path):
     assert resumed.restore() and resumed.step == 1
     for variable, expected in zip(model.variables, weights[0], strict=True):
         np.testing.assert_array_equal(variable, expected)
+
+
+def test_a_state_whose_removal_was_cut_short_is_none_of_the_states(tmp_path, monkeypatch):
+    claim(tmp_path)
+    remove = shutil.rmtree
+
+    def die_half_way(path, **options):
+        if path.name.endswith(".old"):
+            (path / "manifest.json").unlink()
+            raise KeyboardInterrupt
+        remove(path, **options)
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(shutil, "rmtree", die_half_way)
+        save_states(tmp_path, [1, 2, 3])
+    states = states_of(tmp_path)
+    assert states.numbers() == [2, 3] and not any(map(states.damage, states.numbers()))
+    assert [path.name for path in states.rests()] == [".000001.old"]
+    claim(tmp_path, resume=True)
+    assert states.rests() == []
 
 
 def _flip_a_bit(path):

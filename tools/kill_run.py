@@ -228,7 +228,7 @@ class Trial:
     def written(self) -> list[Path]:
         """The states that are being written."""
         with contextlib.suppress(OSError):
-            return states_of(self.work_dir).rests()
+            return [path for path in states_of(self.work_dir).rests() if path.name[1:].isdecimal()]
         return []
 
     def kill_often(self, kills: int) -> None:

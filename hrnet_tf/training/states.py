@@ -6,6 +6,7 @@ A state is written beside, flushed to the disk and then renamed, so that a folde
 process is killed; what the disk itself damages is told by the checksums.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -75,7 +76,7 @@ class States:
         before, self.latest = self.latest, self.path(number)
         for path in map(self.path, numbers):
             if path != before:  # also newer ones, which were found to be damaged
-                shutil.rmtree(path, ignore_errors=True)
+                _remove(path)
         return size
 
     def load(self, checkpoint: tf.train.Checkpoint, whole: bool = True) -> dict[str, Any] | None:
@@ -144,6 +145,14 @@ class States:
         """Of the states that there are, the oldest first."""
         names = [path.name for path in self.folder.iterdir()] if self.folder.is_dir() else []
         return sorted(int(name) for name in names if name.isdecimal())
+
+
+def _remove(path: Path) -> None:
+    """Removes a state, of which a process that is killed meanwhile leaves nothing under its number."""
+    aside = path.with_name(f".{path.name}.old")
+    with contextlib.suppress(OSError):
+        path.rename(aside)
+    shutil.rmtree(aside, ignore_errors=True)
 
 
 def _sha256(path: Path) -> str:
