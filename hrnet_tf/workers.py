@@ -158,6 +158,15 @@ def of_all(strategy: tf.distribute.Strategy, values: Sequence[float]) -> np.ndar
     return total(strategy, table)
 
 
+def gathered(strategy: tf.distribute.Strategy, rows: np.ndarray) -> np.ndarray:
+    """[N,...] the rows [n,...] that each worker has, n its own, by worker. All of them must call it."""
+    counts = of_all(strategy, [len(rows)])[:, 0].astype(int)
+    first = int(counts[: share_of(strategy).index].sum())
+    table = np.zeros((counts.sum(), *rows.shape[1:]), rows.dtype)
+    table[first : first + len(rows)] = rows
+    return total(strategy, table) if table.size else table
+
+
 def check_alike(strategy: tf.distribute.Strategy, run: dict[str, Any]) -> None:
     """InputError, on all workers, unless each has the same `run` {name: value}; names are the same everywhere."""
     names = sorted(run)

@@ -122,7 +122,7 @@ from hrnet_tf.losses import KeypointMSE
 from hrnet_tf.training.objectives import HeatmapObjective
 from hrnet_tf.training.optimizer import make_optimizer
 from hrnet_tf.training.step import make_train_step, over_replicas
-from hrnet_tf.workers import distributed, find_cluster, of_all, share_of, spread
+from hrnet_tf.workers import distributed, find_cluster, gathered, of_all, share_of, spread
 
 index, addresses, output = int(sys.argv[1]), sys.argv[2].split(","), sys.argv[3]
 cluster = find_cluster(addresses, index)
@@ -155,7 +155,9 @@ dataset = tf.data.Dataset.from_generator(batches, output_signature=specs)
 told = [step(*batch) for batch in distributed(strategy, dataset)]
 losses = [over_replicas(strategy, scalars["loss"]) for scalars in told]
 everybody = of_all(strategy, [10 + index, -index])
-np.savez(output, losses=losses, weights=np.concatenate([w.ravel() for w in model.get_weights()]), everybody=everybody)
+rows = gathered(strategy, np.full((index, 2), index, np.int32))
+weights = np.concatenate([w.ravel() for w in model.get_weights()])
+np.savez(output, losses=losses, weights=weights, everybody=everybody, rows=rows)
 """
 
 
@@ -190,6 +192,7 @@ def test_two_and_three_processes_lose_as_one(tmp_path):
             np.testing.assert_allclose(part["losses"], one["losses"], rtol=1e-6)
             np.testing.assert_array_equal(part["weights"], found[0]["weights"])
             np.testing.assert_array_equal(part["everybody"], [[10 + i, -i] for i in range(count)])
+            np.testing.assert_array_equal(part["rows"], [[i, i] for i in range(count) for _ in range(i)])
 
 
 class Job:

@@ -30,7 +30,7 @@ from hrnet_tf.prediction.settings import Settings
 from hrnet_tf.skeletons import match
 from hrnet_tf.training.objectives import TagsObjective
 from hrnet_tf.visualize import draw_heatmaps, draw_keypoints
-from hrnet_tf.workers import Share
+from hrnet_tf.workers import Share, gathered, share_of
 
 FLAGS = flags.FLAGS
 # Flags of networks of crops, and those of them that are of training.
@@ -143,7 +143,7 @@ class BottomUp:
         predictor = BottomUpPredictor(Network(model, card.input_size, num_keypoints, BOTTOM_UP), settings)
 
         def evaluate(results_file=None):
-            keypoints, found = _find_people(predictor, people, bad_images.handler())
+            keypoints, found = _find_people(strategy, predictor, people, bad_images.handler())
             keypoints = keypoints[:, order]
             return _measure(keypoints, found, results_file), keypoints, found
 
@@ -189,8 +189,28 @@ def _refuse(others):
             )
 
 
-def _find_people(predictor, images, on_bad_image):
+def _find_people(strategy, predictor, images, on_bad_image):
     """Everybody in the images of `PersonRecords`: keypoints [N,K,3], and `PersonRecords` of them with their scores."""
+    read, keypoints, boxes, scores, image_index = (
+        gathered(strategy, rows) for rows in _find_share(share_of(strategy), predictor, images, on_bad_image)
+    )
+    if not len(read):
+        raise InputError("none of the images can be read")
+    return keypoints, dataclasses.replace(
+        images,
+        image_index=image_index,
+        boxes=boxes,
+        box_scores=scores,
+        keypoints=keypoints[..., :2],
+        visible=(keypoints[..., 2] > 0).astype(np.float32),
+        categories=None,
+    )
+
+
+def _find_share(share, predictor, images, on_bad_image):
+    """Of every so manieth image: numbers [m] of those that were read; of the n people in them keypoints [n,K,3], boxes
+    [n,4], scores [n] and numbers of their images [n].
+    """
 
     def read(path):
         try:
@@ -199,32 +219,27 @@ def _find_people(predictor, images, on_bad_image):
             on_bad_image(error)
             return None
 
-    read_indices = []
+    numbers = range(share.index, len(images.image_paths), share.count)
+    read_numbers: list[int] = []
     with (
-        progress.bar("predicting", len(images.image_paths), "images") as shown,
-        contextlib.closing(ahead(read, images.image_paths)) as pictures,
+        progress.bar("predicting", len(numbers), "images") as shown,
+        contextlib.closing(ahead(read, [images.image_paths[number] for number in numbers])) as pictures,
     ):
 
         def readable():
-            for index, picture in enumerate(pictures):
+            for number, picture in zip(numbers, pictures, strict=True):
                 shown.update(1)
                 if picture is not None:
-                    read_indices.append(index)
+                    read_numbers.append(number)
                     yield [(picture, None, None)]
 
         found = [people for (people,) in predictor.people_batches(readable())]
-    if not found:
-        raise InputError("none of the images can be read")
-    keypoints = np.concatenate([people.keypoints for people in found])
-    return keypoints, dataclasses.replace(
-        images,
-        image_index=np.repeat(np.array(read_indices, np.int32), [len(people.scores) for people in found]),
-        boxes=np.concatenate([people.boxes for people in found]),
-        box_scores=np.concatenate([people.scores for people in found]),
-        keypoints=keypoints[..., :2],
-        visible=(keypoints[..., 2] > 0).astype(np.float32),
-        categories=None,
-    )
+    keypoints = [np.zeros((0, images.skeleton.num_keypoints, 3), np.float32), *(people.keypoints for people in found)]
+    boxes = [np.zeros((0, 4), np.float32), *(people.boxes for people in found)]
+    scores = [np.zeros(0, np.float32), *(people.scores for people in found)]
+    indices = np.array(read_numbers, np.int32)
+    image_index = np.repeat(indices, [len(people.scores) for people in found])
+    return indices, *map(np.concatenate, (keypoints, boxes, scores)), image_index
 
 
 def _measure(keypoints, found, results_file):
