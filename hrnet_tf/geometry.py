@@ -86,6 +86,24 @@ def affine_matrix(
     return np.concatenate([linear, offset[..., None]], -1).astype(np.float32)
 
 
+def reduction(matrices: ArrayLike) -> int:
+    """By how much an image's sides may be shorter, 1, 2, 4 or 8, without being coarser than any crop that is cut of it.
+
+    Args:
+        matrices: [N,2,3] from pixels of the image to those of the crops, as `affine_matrix` gives them.
+    """
+    shrunk = np.abs(np.linalg.det(np.asarray(matrices, np.float64)[..., :2])).max(initial=0) ** -0.5
+    return next(factor for factor in (8, 4, 2, 1) if factor <= shrunk or factor == 1)
+
+
+def of_reduced(matrix: ArrayLike, factor: int) -> np.ndarray:
+    """The matrix [2,3] from an image whose sides are shorter by `factor`: its pixel is in the middle of as many."""
+    matrix = np.array(matrix, np.float64)
+    matrix[:, 2] += matrix[:, :2].sum(1) * (factor - 1) / 2
+    matrix[:, :2] *= factor
+    return matrix
+
+
 def transform_points(points: np.ndarray, matrix: ArrayLike) -> np.ndarray:
     """Applies matrices [...,2,3] to points [...,K,2] (x, y); float32."""
     matrix = np.asarray(matrix, np.float64)

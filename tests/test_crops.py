@@ -4,6 +4,7 @@ import collections
 import threading
 from concurrent import futures
 
+import cv2
 import numpy as np
 import pytest
 from conftest import write_dataset
@@ -12,6 +13,7 @@ from hrnet_tf import geometry
 from hrnet_tf.data import coco, crops, order, sequence
 from hrnet_tf.data.augment import Augmentation
 from hrnet_tf.data.records import read_image
+from hrnet_tf.workers import WHOLE, Share
 
 SIZE = (64, 48)
 NUM_IMAGES, BATCH = 12, 7
@@ -144,3 +146,51 @@ def test_few_crops_wait(records):
         cut(step)
         most = max(most, sum(len(kept.result()) for kept in cut._kept.values()))
     assert 0 < most <= min(len(records), order.WINDOW + 3)
+
+
+@pytest.fixture(scope="module")
+def large_people(tmp_path_factory):
+    """People in large, smooth JPEG images, of which crops of 64x48 are a fraction."""
+    root = tmp_path_factory.mktemp("large")
+    write_dataset(root, num_images=4, people_per_image=2, size=(900, 1203))
+    for path in (root / "images" / "tiny").iterdir():
+        smooth = cv2.GaussianBlur(cv2.imread(str(path)), (0, 0), 8)
+        cv2.imwrite(str(path), cv2.normalize(smooth, None, 0, 255, cv2.NORM_MINMAX))
+    return coco.load_split(str(root), "tiny")
+
+
+def reduced_batches(people, steps, first_step=0, reduced=True, share=WHOLE):
+    drawn = sequence.CropSequence(people, (64, 48), 3, Augmentation(), 0)
+    cut = crops.TrainingCrops(drawn, first_step, 6, share=share, reduced=reduced)
+    return [cut(step) for step in steps]
+
+
+def test_crops_of_reduced_images_show_the_same(large_people, monkeypatch):
+    factors = []
+    read = crops.read_shrunk
+    monkeypatch.setattr(crops, "read_shrunk", lambda path, factor: factors.append(factor) or read(path, factor))
+    whole, reduced = (reduced_batches(large_people, range(3), reduced=r) for r in (False, True))
+    assert set(factors) <= {2, 4, 8} and factors
+    for wanted, found in zip(whole, reduced, strict=True):
+        assert same(wanted[1:], found[1:])
+        assert not np.array_equal(wanted[0], found[0])
+        inside = np.abs(wanted[0].astype(float) - found[0])[:, 8:-8, 8:-8]
+        # What half a pixel of the crop makes: crops that are as far off are told from these.
+        moved = np.abs(np.diff(wanted[0].astype(float), axis=2))[:, 8:-8, 8:-8] / 2
+        assert inside.mean() < 0.5 * moved.mean()
+
+
+def test_reduced_batches_are_the_same_whoever_makes_them_and_from_wherever(large_people):
+    whole = reduced_batches(large_people, range(6))
+    assert all(map(same, reduced_batches(large_people, range(4, 6), first_step=4), whole[4:]))
+    shares = [reduced_batches(large_people, range(6), share=Share(i, 3)) for i in range(3)]
+    for step, batch in enumerate(whole):
+        assert same([np.concatenate(parts) for parts in zip(*(share[step] for share in shares), strict=True)], batch)
+
+
+def test_images_are_shrunk_as_far_as_no_crop_is_coarser():
+    matrices = geometry.affine_matrix(np.zeros((2, 2)), np.array([[480, 640], [240, 320]]), 30, (64, 48))
+    assert [geometry.reduction(m) for m in (matrices[:1], matrices[1:], matrices, matrices * 10)] == [8, 4, 4, 1]
+    points = np.array([[3.5, 3.5], [11.5, 3.5]])  # middles of the first pixels of an eighth
+    small = geometry.transform_points(np.array([[0, 0], [1, 0]]), geometry.of_reduced(matrices[0], 8))
+    np.testing.assert_allclose(small, geometry.transform_points(points, matrices[0]), rtol=1e-6)

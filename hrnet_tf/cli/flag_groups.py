@@ -60,6 +60,11 @@ def define_training_flags() -> None:
     flags.DEFINE_integer("eval_every", 10, "Epochs between evaluations.", lower_bound=1)
     flags.DEFINE_integer("seed", 0, "Of weights, order and augmentation.", lower_bound=0)
     flags.DEFINE_bool("deterministic", False, "The same bits each time on GPUs too, and slower.")
+    flags.DEFINE_bool(
+        "reduced_decoding",
+        False,
+        "Read JPEG files at a half, quarter or eighth of their sides where crops are no finer.",
+    )
     flags.DEFINE_float("scale_factor", Augmentation.scale, "Augmentation: deviation of the scale.", 0, 0.9)
     flags.DEFINE_float(
         "rotation_factor",

@@ -10,7 +10,8 @@ from typing import SupportsInt
 
 import numpy as np
 
-from hrnet_tf.data.records import read_image
+from hrnet_tf import geometry
+from hrnet_tf.data.records import read_image, read_shrunk
 from hrnet_tf.data.sequence import SampleSequence
 from hrnet_tf.errors import InputError
 from hrnet_tf.workers import WHOLE, Share
@@ -35,10 +36,11 @@ class TrainingCrops:
         last_step: int,
         on_bad_image: Callable[[InputError], None] | None = None,
         share: Share = WHOLE,
+        reduced: bool = False,
     ):
         """Takes what the samples are, and the other arguments of `pipeline.keypoint_dataset`."""
         self.sequence, self.records, self.batch_size = sequence, sequence.records, sequence.batch_size
-        self.on_bad_image = on_bad_image
+        self.on_bad_image, self.reduced = on_bad_image, reduced
         self.own = range(self.batch_size)[share.of(self.batch_size)]
         self.samples = range(first_step * self.batch_size, last_step * self.batch_size)
         self._kept: dict[tuple[int, int], futures.Future[dict[int, _Sample | None]]] = {}  # crops by epoch and image
@@ -50,17 +52,18 @@ class TrainingCrops:
         crops = [self._take(first + turn) for turn in self.own]
         return tuple(np.stack(parts) for parts in zip(*crops, strict=True))
 
-    def cut(self, image: np.ndarray, samples: Sequence[int]) -> list[_Sample]:
+    def cut(self, image: np.ndarray, samples: Sequence[int], factor: int = 1) -> list[_Sample]:
         """Cuts n samples of one image.
 
         Args:
             image: [height,width,3] uint8.
             samples: their numbers.
+            factor: of `SampleSequence.cut`.
 
         Returns:
             n times the arrays of `SampleSequence.cut`.
         """
-        return [self.sequence.cut(image, self.sequence.frame(sample)) for sample in samples]
+        return [self.sequence.cut(image, self.sequence.frame(sample), factor) for sample in samples]
 
     def _take(self, sample):
         """One sample: kept, or cut now with the rest of its image."""
@@ -88,15 +91,30 @@ class TrainingCrops:
 
     def _cut_image(self, epoch, image):
         """{sample: crop, or None if the image cannot be read} of an image in this epoch and run."""
-        samples = [sample for sample in self.sequence.of_image(epoch, image) if self._is_own(sample)]
+        everyone = self.sequence.of_image(epoch, image)  # of other workers and runs too: all read it alike
+        samples = [sample for sample in everyone if self._is_own(sample)]
         try:
-            pixels = read_image(self.records.image_paths[image])
+            pixels, factor = self._read(self.records.image_paths[image], map(self.sequence.frame, everyone))
         except InputError as error:
             if self.on_bad_image is None:
                 raise
             self.on_bad_image(error)
             return dict.fromkeys(samples)
-        return dict(zip(samples, self.cut(pixels, samples), strict=True))
+        return dict(zip(samples, self.cut(pixels, samples, factor), strict=True))
+
+    def _read(self, path, frames):
+        """An image, and by how much its sides are shorter than in the file; it must not be too coarse for `frames`."""
+        if not self.reduced:
+            return read_image(path), 1
+        return read_shrunk(path, geometry.reduction([frame.matrices for frame in frames]))
+
+    def _of_image(self, sample):
+        """The frames of all samples of its image and epoch, those of other workers and of runs before too.
+
+        So it does not matter who reads the image and when. They are drawn as they are iterated.
+        """
+        epoch, image = sample // self.sequence.epoch_samples, self.records.image_index[self.sequence.subject(sample)]
+        return map(self.sequence.frame, self.sequence.of_image(epoch, int(image)))
 
     def _is_own(self, sample):
         return sample in self.samples and sample % self.batch_size in self.own
@@ -105,14 +123,16 @@ class TrainingCrops:
         """One sample of `subject`, whose turn it is, or of the next one whose image can be read."""
         for candidate in range(subject, subject + len(self.records)):
             candidate %= len(self.records)
+            is_own = candidate == subject
+            frame = self.sequence.frame(sample) if is_own else self.sequence.substitute(sample, candidate)
+            with_others = is_own and not self.sequence.is_second_turn(sample)
             try:
-                image = read_image(self.records.path(candidate))
+                frames = self._of_image(sample) if with_others else [frame]
+                image, factor = self._read(self.records.path(candidate), frames)
             except InputError as error:
                 if self.on_bad_image is None:
                     raise
                 self.on_bad_image(error)
                 continue
-            is_own = candidate == subject
-            frame = self.sequence.frame(sample) if is_own else self.sequence.substitute(sample, candidate)
-            return self.sequence.cut(image, frame)
+            return self.sequence.cut(image, frame, factor)
         raise InputError("none of the images can be read")

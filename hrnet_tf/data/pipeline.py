@@ -42,6 +42,7 @@ def keypoint_dataset(
     on_bad_image: Callable[[InputError], None] | None = None,
     codec: str = "msra",
     share: Share = WHOLE,
+    reduced: bool = False,
 ) -> tf.data.Dataset:
     """Batches of augmented crops with their keypoints, for steps `first_step` up to `last_step`.
 
@@ -60,6 +61,7 @@ def keypoint_dataset(
             (as a tf.errors.OpError; see `input_error`).
         codec: of the crops, a name in `heatmaps.CODECS`.
         share: the part of every batch that is wanted.
+        reduced: read JPEG images at a half, quarter or eighth of their sides where their crops are no finer.
 
     Returns:
         tf.data.Dataset of (images [B,H,W,3] uint8 RGB, keypoints [B,K,2] float32 in crop pixels,
@@ -69,7 +71,7 @@ def keypoint_dataset(
         ValueError: an unknown `codec`.
     """
     sequence = CropSequence(records, input_size, batch_size, augmentation, seed, codec)
-    return _training(TrainingCrops(sequence, first_step, last_step, on_bad_image, share))
+    return _training(TrainingCrops(sequence, first_step, last_step, on_bad_image, share, reduced))
 
 
 def image_dataset(
@@ -82,6 +84,7 @@ def image_dataset(
     last_step: int,
     on_bad_image: Callable[[InputError], None] | None = None,
     share: Share = WHOLE,
+    reduced: bool = False,
 ) -> tf.data.Dataset:
     """Batches of augmented crops of whole images with everybody in them, for steps `first_step` up to `last_step`.
 
@@ -92,14 +95,14 @@ def image_dataset(
         input_size: (H, W), both the same.
         batch_size: B, images of all replicas together.
         augmentation: an `ImageAugmentation`.
-        seed, first_step, last_step, on_bad_image, share: of `keypoint_dataset`.
+        seed, first_step, last_step, on_bad_image, share, reduced: of `keypoint_dataset`.
 
     Returns:
         tf.data.Dataset of (images [B,H,W,3] uint8 RGB, keypoints [B,P,K,2] float32 in crop pixels, visible [B,P,K]
         float32, mask [B,H/2,W/2] uint8, 1 where the loss counts), with P = `images.MAX_PEOPLE`.
     """
     sequence = ImageSequence(records, input_size, batch_size, augmentation, seed)
-    return _training(TrainingCrops(sequence, first_step, last_step, on_bad_image, share))
+    return _training(TrainingCrops(sequence, first_step, last_step, on_bad_image, share, reduced))
 
 
 def _training(crops):

@@ -138,6 +138,21 @@ def read_reduced(path: PathLike, most_pixels: int) -> tuple[np.ndarray, int]:
     return (read_image(path, turn=True), 1) if image is None else (image, factor)
 
 
+def read_shrunk(path: PathLike, factor: int) -> tuple[np.ndarray, int]:
+    """Reads an image as stored with sides that are shorter by `factor`, 1, 2, 4 or 8, where that is a JPEG file.
+
+    Returns:
+        RGB [H,W,3] uint8, and by how much its sides are shorter: `factor` or 1.
+
+    Raises:
+        InputError: as `read_image`, by the size in the file.
+    """
+    data = read_bytes(path)
+    check_pixels(stored_size(data), f"image {path}")
+    image = decode_reduced(data, factor, turn=False) if factor > 1 else None
+    return (decode_image(data, path), 1) if image is None else (image, factor)
+
+
 def _why_not(data):
     """Why the bytes of a file cannot be decoded as an image."""
     kind = what_it_is(data[:LOOKED_AT])

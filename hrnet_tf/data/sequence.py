@@ -74,12 +74,13 @@ class SampleSequence(abc.ABC):
         self._lock = threading.Lock()
 
     @abc.abstractmethod
-    def cut(self, image: np.ndarray, frame: Frames) -> tuple[np.ndarray, ...]:
+    def cut(self, image: np.ndarray, frame: Frames, factor: int = 1) -> tuple[np.ndarray, ...]:
         """The arrays of a sample.
 
         Args:
             image: [height,width,3] uint8.
             frame: of the one sample.
+            factor: by how much the image's sides are shorter than those that the frame is of.
         """
 
     @abc.abstractmethod
@@ -115,6 +116,11 @@ class SampleSequence(abc.ABC):
         """How it is cut from the image of another subject, which takes the place of the one whose turn it is."""
         epoch, number, row = self._place(sample)
         return self._draw(np.array([subject]), epoch, 1 + number, 1 + row).of(0)
+
+    def _crop(self, image, frame, factor):
+        """[H,W,3] uint8."""
+        matrix = frame.matrices if factor == 1 else geometry.of_reduced(frame.matrices, factor)
+        return geometry.warp(image, matrix, self._input_size)
 
     @property
     def _block(self):
@@ -160,9 +166,9 @@ class CropSequence(SampleSequence):
         self._align_corners = heatmaps.get_codec(codec).align_corners
         self._center, self._size = records.crops(input_size)
 
-    def cut(self, image: np.ndarray, frame: Frames) -> tuple[np.ndarray, ...]:
+    def cut(self, image: np.ndarray, frame: Frames, factor: int = 1) -> tuple[np.ndarray, ...]:
         """Crop [H,W,3] uint8, keypoints [K,2] float32 in crop pixels, visible [K] float32."""
-        return geometry.warp(image, frame.matrices, self._input_size), frame.keypoints, frame.visible
+        return self._crop(image, frame, factor), frame.keypoints, frame.visible
 
     def _frames(self, rng: np.random.Generator, people: np.ndarray) -> Frames:
         records = self._people_records
@@ -204,13 +210,13 @@ class ImageSequence(SampleSequence):
         self.dtypes = (np.uint8, np.float32, np.float32, np.uint8)
         self._images, self._augmentation = records, augmentation
 
-    def cut(self, image: np.ndarray, frame: Frames) -> tuple[np.ndarray, ...]:
+    def cut(self, image: np.ndarray, frame: Frames, factor: int = 1) -> tuple[np.ndarray, ...]:
         """Crop [H,W,3] uint8, keypoints [P,K,2] float32 in it, visible [P,K] float32, mask [H/2,W/2] uint8."""
         width, height = self._images.sizes[frame.subjects].tolist()
         region = self._images.regions[int(frame.subjects)]
         # Pixel (x, y) of the mask is pixel (2x, 2y) of the crop, as the reference's warps of their own have it.
         mask = counted(region, (height, width), frame.matrices / STRIDES[1], self._mask_size)
-        return geometry.warp(image, frame.matrices, self._input_size), frame.keypoints, frame.visible, mask
+        return self._crop(image, frame, factor), frame.keypoints, frame.visible, mask
 
     def _frames(self, rng: np.random.Generator, images: np.ndarray) -> Frames:
         sizes = self._images.sizes[images]

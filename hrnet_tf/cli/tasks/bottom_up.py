@@ -102,6 +102,7 @@ class BottomUp:
             last_step,
             on_bad_image=bad_images.handler(),
             share=share,
+            reduced=FLAGS.reduced_decoding,
         )
 
     def objective(self, card: ModelCard) -> TagsObjective:

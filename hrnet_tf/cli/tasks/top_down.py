@@ -99,6 +99,7 @@ class TopDown:
             on_bad_image=bad_images.handler(),
             codec=card.codec,
             share=share,
+            reduced=FLAGS.reduced_decoding,
         )
 
     def objective(self, card: ModelCard) -> HeatmapObjective:
