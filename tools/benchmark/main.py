@@ -28,7 +28,7 @@ import numpy as np
 import tensorflow as tf
 from absl import app, flags
 
-from benchmark import networks, people
+from benchmark import networks, people, whole_images
 from hrnet_tf.cli import flag_groups, shared
 from hrnet_tf.errors import InputError
 from hrnet_tf.files import read_json, replacing
@@ -42,6 +42,7 @@ GROUPS = {
     "input": people.input_pipeline,
     "postprocess": people.postprocess,
     "predict": people.predict,
+    "whole_images": whole_images.predict,
     "evaluation": people.evaluation,
 }
 

@@ -85,7 +85,7 @@ def postprocess(settings, reference):
     """From two networks' outputs to image pixels: mirror back, average, decode."""
     size = tuple(side // heatmaps.HEATMAP_STRIDE for side in settings.input_size)
     maps = tf.random.stateless_uniform((2, _POSTPROCESSED, *size, COCO.num_keypoints), (0, 0))
-    people = _people(_POSTPROCESSED)
+    people = random_people(_POSTPROCESSED)
     cases = reference.postprocess(settings, maps.numpy(), people.boxes) if reference else []
     for refine in ("quarter", "dark", "udp"):
 
@@ -110,7 +110,7 @@ def predict(settings, reference):
     for precision in DTYPES:
         predictor = PosePredictor(model, precision=precision)
         for count in settings.people:
-            boxes = _people(count).boxes
+            boxes = random_people(count).boxes
             cases.append(
                 Case(
                     f"PosePredictor {precision}, {count} people an image",
@@ -161,7 +161,7 @@ def evaluation(settings, reference):
 
 def _coco_figures(count):
     """The case of COCO's figures of `count` people, two in an image."""
-    people = _people(count)
+    people = random_people(count)
     rng = np.random.default_rng(0)
     image_ids = np.arange(count) // 2
     keypoints = people.boxes[:, None, :2] + rng.uniform(0, 1, (count, 17, 2)) * people.boxes[:, None, 2:]
@@ -192,7 +192,7 @@ def _data(settings, folder):
     return folder, "train"
 
 
-def _people(count):
+def random_people(count):
     """`PersonRecords` of people in boxes drawn at random in an image of 640x480."""
     rng = np.random.default_rng(0)
     boxes = np.concatenate([rng.uniform(0, 300, (count, 2)), rng.uniform(60, 180, (count, 2))], -1).astype(np.float32)
