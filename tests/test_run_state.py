@@ -136,6 +136,12 @@ def test_a_damaged_state_is_not_one_of_the_two_that_are_kept(tmp_path):
     _flip_a_bit(next((tmp_path / "checkpoints" / "000002").glob("*.data-*")))
     resumed = Checkpoint(tmp_path, model, keras.optimizers.Adam())
     assert resumed.restore() and resumed.step == 1
+    manifest = tmp_path / "checkpoints" / "000001" / "manifest.json"
+    content = manifest.read_text()
+    manifest.write_text(content.replace('"step": 1,', '"step": 3,'))
+    with pytest.raises(InputError, match=r"cannot resume from .*000002.*not as it was written"):
+        resumed.restore()
+    manifest.write_text(content)
     resumed.step = 7
     resumed.save()
     assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["000001", "000003"]

@@ -64,7 +64,8 @@ class States:
             (staging / "checkpoint").unlink(missing_ok=True)  # TensorFlow's own note of the latest
             files = {path.name: _sha256(path) for path in sorted(staging.iterdir())}
             manifest = staging / _MANIFEST
-            manifest.write_text(json.dumps({"progress": progress, "sha256": files}), encoding="utf-8")
+            content = {"progress": progress, "sha256": files, "sha256 of progress": _sha256_of(progress)}
+            manifest.write_text(json.dumps(content), encoding="utf-8")
             size = sum(path.stat().st_size for path in staging.iterdir())
             for path in (*staging.iterdir(), staging):
                 _flush(path)
@@ -137,6 +138,8 @@ class States:
         """The `progress` of a state whose files are as they were written; of `_UNREADABLE` where not."""
         manifest = json.loads((path / _MANIFEST).read_text(encoding="utf-8"))
         changed = [name for name, digest in manifest["sha256"].items() if _sha256(path / name) != digest]
+        if manifest["sha256 of progress"] != _sha256_of(manifest["progress"]):
+            changed.append(_MANIFEST)
         if changed:
             raise ValueError(f"{', '.join(changed)} is not as it was written")
         return manifest["progress"]
@@ -145,6 +148,10 @@ class States:
         """Of the states that there are, the oldest first."""
         names = [path.name for path in self.folder.iterdir()] if self.folder.is_dir() else []
         return sorted(int(name) for name in names if name.isdecimal())
+
+
+def _sha256_of(progress: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(progress).encode()).hexdigest()
 
 
 def _remove(path: Path) -> None:
