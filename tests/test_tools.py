@@ -90,7 +90,7 @@ def test_fine_tuning_keeps_what_is_frozen_and_saves_the_average(tmp_path):
         assert np.array_equal(kernel, given[f"{name}.weight"]) == name.startswith(("conv1", "stage2")), name
     for ours, theirs in (("moving_mean", "running_mean"), ("moving_variance", "running_var"), ("gamma", "weight")):
         np.testing.assert_array_equal(getattr(best.get_layer("bn2"), ours), given[f"bn2.{theirs}"])
-    model, _ = load_last(tmp_path / "work")  # evaluated in the last step, and so both
+    model, *_ = load_last(tmp_path / "work")  # evaluated in the last step, and so both
     for one, other in zip(model.variables, best.variables, strict=True):
         np.testing.assert_array_equal(one, other)
     frozen = [layer for layer in best.layers if layer.name.startswith(("conv", "bn", "layer1", "stage2"))]

@@ -7,20 +7,20 @@ from hrnet_tf.cli import shared
 from hrnet_tf.cli.tasks import task_of
 from hrnet_tf.errors import InputError
 from hrnet_tf.export import ExportOptions, export_all
-from hrnet_tf.models.variants import TOP_DOWN
 from hrnet_tf.prediction.network import load_network
 
 FLAGS = flags.FLAGS
 
 
 def main() -> None:
-    task = task_of(TOP_DOWN)
+    strategy = shared.make_strategy(FLAGS.batch_size)
+    with strategy.scope():
+        trained = shared.load_trained(shared.model_file())
+    task = task_of(trained.network.kind)
     _, people = task.load_validation(measured=FLAGS.evaluate)
     if FLAGS.evaluate and not shared.dataset().is_annotated(shared.val_split()):
         raise InputError(f"--val_split {shared.val_split()} is not annotated, so --evaluate cannot measure on it")
-    strategy = shared.make_strategy(FLAGS.batch_size)
-    with strategy.scope():
-        model, card = shared.load_model(shared.model_file(), people.skeleton)
+    card = trained.card_for(people.skeleton)
     if FLAGS.served_flip_test:
         card.skeleton.check_mirroring("leave out --served_flip_test")
     bad_images = shared.BadImages()
@@ -36,6 +36,7 @@ def main() -> None:
     options = ExportOptions(
         FLAGS.served_flip_test, FLAGS.precision, FLAGS.fold, FLAGS.onnx_layout, FLAGS.int8_symmetric
     )
+    model = trained.model
     paths, differences = export_all(model, FLAGS.out_dir, crops, card, FLAGS.formats, options, calibration_crops)
     shared.print_exports(paths, differences)
     if FLAGS.evaluate:

@@ -18,7 +18,7 @@ from hrnet_tf.data.records import PersonRecords
 from hrnet_tf.errors import InputError
 from hrnet_tf.model_card import ModelCard, read_card
 from hrnet_tf.models.variants import kind_of
-from hrnet_tf.prediction.network import hint, load_network
+from hrnet_tf.prediction.network import Network, hint, load_network, network_of
 from hrnet_tf.skeletons import COCO, Skeleton, match, match_in_words
 from hrnet_tf.training.run_state import is_work_dir, load_last
 
@@ -197,25 +197,50 @@ def make_card(name: str, input_size: tuple[int, int], skeleton: Skeleton, found:
     return ModelCard(name, input_size, skeleton, codec, refine, kind=kind_of(name))
 
 
-def load_model(path: str, annotations: Skeleton) -> tuple[keras.Model, ModelCard]:
-    """The Keras model of a `.keras` file, or of a run's work directory that of its last checkpoint, and its card."""
-    codec = None
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """A trained Keras model to export.
+
+    Attributes:
+        path: where it was read.
+        network: the `Network` of it.
+        card: that of its file, or of a work directory that of its best network; None where there is none.
+        codec: of a work directory, that its run is trained with.
+    """
+
+    path: str
+    network: Network
+    card: ModelCard | None
+    codec: str | None = None
+
+    @property
+    def model(self) -> keras.Model:
+        return self.network.heatmaps
+
+    def card_for(self, annotations: Skeleton) -> ModelCard:
+        """Its model card as the flags say, for keypoints that are those of the annotations; prints what is assumed."""
+        name, input_size = self.model.name, self.network.input_size
+        skeleton = keypoints_of(self.path, self.card, self.network.num_keypoints, annotations)
+        found = self.card
+        if self.codec is not None:
+            refine = found.refine if found else None
+            found = ModelCard(name, input_size, skeleton, self.codec, refine, kind=self.network.kind)
+        return make_card(name, input_size, skeleton, found)
+
+
+def load_trained(path: str) -> Trained:
+    """The Keras model of a `.keras` file, or of a run's work directory that of its last checkpoint."""
     if is_work_dir(path):
-        model, codec = load_last(path)
+        model, input_size, codec = load_last(path)
         best = os.path.join(path, "best.keras")
-        found = read_card(best) if os.path.isfile(best) else None
-    elif path.endswith(".keras"):
+        network = dataclasses.replace(network_of(model, f"model {path}"), input_size=input_size)
+        return Trained(path, network, read_card(best) if os.path.isfile(best) else None, codec)
+    if path.endswith(".keras"):
         network, _ = load_network(path)
-        model, found = network.heatmaps, read_card(path)
-    else:
-        raise InputError(
-            f"--model must be a .keras file or the work directory of a training run. Received: {path}{hint(path)}"
-        )
-    skeleton = keypoints_of(path, found, model.output_shape[-1], annotations)
-    if codec is not None:
-        refine = found.refine if found else None
-        found = ModelCard(model.name, tuple(model.input_shape[1:3]), skeleton, codec, refine)
-    return model, make_card(model.name, model.input_shape[1:3], skeleton, found)
+        return Trained(path, network, read_card(path))
+    raise InputError(
+        f"--model must be a .keras file or the work directory of a training run. Received: {path}{hint(path)}"
+    )
 
 
 def check_keypoints(num_keypoints: int, skeleton: Skeleton, path: str) -> None:

@@ -19,7 +19,7 @@ from hrnet_tf.errors import InputError
 from hrnet_tf.export import export_all, export_keras
 from hrnet_tf.files import replacing
 from hrnet_tf.models.build import build_model
-from hrnet_tf.models.variants import TOP_DOWN, kind_of, size_to_build
+from hrnet_tf.models.variants import kind_of, size_to_build
 from hrnet_tf.prediction.keypoints import prediction_sheet
 from hrnet_tf.pretrained import weights_file
 from hrnet_tf.skeletons import match_in_words
@@ -132,7 +132,7 @@ def _train(task, strategy, model, precision, records, val_people, words):
         of_all(strategy, [0])
         print(f"stopped after step {checkpoint.step}; the same command with --resume goes on from there")
         return exit_code
-    if is_first and kind_of(FLAGS.model) == TOP_DOWN:
+    if is_first:
         _export(task, val_people, bad_images)
     of_all(strategy, [0])  # workers that end are missed, so that all wait for the first
     print(f"best {shared.dataset().main_metric} {checkpoint.best_metric:.3f}")
@@ -217,9 +217,10 @@ def _make_trainer(task, strategy, model, optimizer, average, checkpoint, records
 def _export(task, people, bad_images):
     """Writes best.keras in every format and checks them on images of the validation split."""
     path = os.path.join(FLAGS.work_dir, "best.keras")
-    model, card = shared.load_model(path, people.skeleton)
+    trained = shared.load_trained(path)
+    card = trained.card_for(people.skeleton)
     crops = task.examples(people, card, bad_images)
-    shared.print_exports(*export_all(model, os.path.join(FLAGS.work_dir, "export"), crops, card))
+    shared.print_exports(*export_all(trained.model, os.path.join(FLAGS.work_dir, "export"), crops, card))
 
 
 def _write_flags():

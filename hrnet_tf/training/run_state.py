@@ -169,14 +169,14 @@ def is_work_dir(path: PathLike) -> bool:
     return os.path.isfile(os.path.join(path, _RUN_FILE))
 
 
-def load_last(work_dir: PathLike) -> tuple[keras.Model, str]:
+def load_last(work_dir: PathLike) -> tuple[keras.Model, tuple[int, int], str]:
     """The network of a run, or the moving average of it where there is one, as it was at its last good state.
 
     Args:
         work_dir: folder of the run.
 
     Returns:
-        A `keras.Model` in float32, and the codec that it is trained with.
+        A `keras.Model` in float32, (H, W) of the images that it is trained on, and the codec that it is trained with.
 
     Raises:
         InputError: there is no state, or all are damaged.
@@ -192,7 +192,7 @@ def load_last(work_dir: PathLike) -> tuple[keras.Model, str]:
     evaluated = "average" if run.get("averaged") else "model"
     if states.load(tf.train.Checkpoint(**{evaluated: model}), whole=False) is None:
         raise InputError(f"{work_dir} has no checkpoint yet")
-    return last_output(model), codec
+    return last_output(model), (height, width), codec
 
 
 class Checkpoint:
