@@ -203,11 +203,15 @@ def test_the_box_is_masked_where_there_are_no_segments_and_that_is_said(tmp_path
     np.testing.assert_array_equal(mask[first], np.tile(np.arange(32) >= 16, (32, 1)))
 
 
-def test_nothing_counts_beyond_the_image(records):
-    _, [(images, _, _, mask)] = drawn(records, ImageAugmentation((1.5, 1.5), 30.0, 0.2, 0.5))
+def test_beyond_the_image_everything_counts(tmp_path):
+    def edit(content):
+        content["annotations"][0].update(iscrowd=1, segmentation=[[0, 0, 160, 0, 160, 120, 0, 120]])
+
+    samples, [(images, _, _, mask)] = drawn(edited(tmp_path, edit), ImageAugmentation((1.5, 1.5), 30.0, 0.2, 0.5))
     beyond = ~images.any(-1)[:, ::2, ::2]
+    first = [samples.subject(i) for i in range(4)].index(0)
     assert 0.1 < beyond.mean() < 0.6
-    assert (beyond == (mask == 0)).mean() > 0.97
+    assert (beyond[first] == (mask[first] == 1)).mean() > 0.97 and mask[np.arange(4) != first].all()
 
 
 def test_compressed_run_lengths_are_read_as_pycocotools_reads_them():

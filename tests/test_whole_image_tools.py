@@ -9,6 +9,7 @@ from tool_runs import complaint, run, training
 
 from hrnet_tf.benchmarks.coco import CocoBenchmark
 from hrnet_tf.benchmarks.crowdpose import CrowdPoseBenchmark
+from hrnet_tf.model_card import read_card
 
 pytestmark = pytest.mark.slow
 NETWORK = {"model": "higher_hrnet_w18_small_v1"}
@@ -39,7 +40,20 @@ def test_training_leaves_what_it_says(trained):
     losses = [line for line in logged(work) if "loss" in line]
     assert all(line["heatmap_loss"] > 0 and {"pull", "push"} <= line.keys() for line in losses)
     assert json.loads((work / "run.json").read_text())["num_images"] == 4
-    assert (work / "best.keras").is_file()
+    for name in ("best.keras", "export/model.keras", "export/saved_model/1/saved_model.pb", "export/model.onnx"):
+        assert (work / name).is_file()
+
+
+def test_the_last_state_of_a_run_is_exported(trained, tmp_path):
+    flags = {
+        "model": trained / "work",
+        "data_dir": trained / "data",
+        "val_split": "tiny",
+        "out_dir": tmp_path / "export",
+    }
+    result = run("export", **flags, formats="onnx")
+    assert result.returncode == 0, result.stderr
+    assert read_card(tmp_path / "export" / "model.onnx").kind == "bottom_up"
 
 
 def test_a_run_goes_on_as_if_it_had_not_ended(trained, tmp_path):

@@ -96,7 +96,9 @@ def union(regions: Sequence[Region]) -> Region | None:
 def counted(
     region: Region | None, size: tuple[int, int], matrix: np.ndarray, output_size: tuple[int, int]
 ) -> np.ndarray:
-    """The mask of what counts in a crop: the image without the region; beyond the image nothing does.
+    """The mask of what counts in a crop: all but the region.
+
+    Beyond the image too, where nobody is: networks are given images with black borders, and must find nobody there.
 
     Args:
         region: what does not count, if anything.
@@ -106,10 +108,9 @@ def counted(
 
     Returns:
         [h,w] uint8, 1 where it counts.
-
-    Source: HRNet/HigherHRNet-Human-Pose-Estimation, lib/dataset/transforms/transforms.py
     """
-    whole = np.full(size, 255, np.uint8)
-    if region is not None:
-        whole[coco_mask.decode(region) > 0] = 0
-    return (geometry.warp(whole, matrix, output_size) > 127).astype(np.uint8)
+    if region is None:
+        return np.ones(output_size, np.uint8)
+    left_out = np.zeros(size, np.uint8)
+    left_out[coco_mask.decode(region) > 0] = 255
+    return (geometry.warp(left_out, matrix, output_size) <= 127).astype(np.uint8)
