@@ -61,6 +61,14 @@ def write_annotations(root, split, content):
     (root / "annotations" / f"person_keypoints_{split}.json").write_text(json.dumps(content))
 
 
+def annotation_text(root):
+    return (root / "annotations" / "person_keypoints_tiny.json").read_text()
+
+
+def detection(image_id, category_id=1, **more):
+    return {"image_id": image_id, "category_id": category_id, "bbox": [10, 10, 60, 90], "score": 0.9, **more}
+
+
 @pytest.fixture
 def dataset(tmp_path):
     """A folder with the split "tiny": four images of two people each."""
