@@ -1,4 +1,4 @@
-"""Reading JSON and MATLAB files, and writing files and folders so that a reader never meets half of one."""
+"""Reading JSON files, and writing files and folders so that a reader never meets half of one."""
 
 import contextlib
 import errno
@@ -9,12 +9,11 @@ import shutil
 import stat
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import scipy.io
 
 from hrnet_tf.errors import InputError, shown
 from hrnet_tf.first_bytes import LOOKED_AT, what_it_is
@@ -25,6 +24,8 @@ PathLike = str | os.PathLike[str]
 # What numbers of a file may be at most: coordinates in pixels, areas in square pixels. More is a damaged file.
 MAX_COORDINATE = 1e6
 MAX_AREA = 1e12
+# Of a JSON file, which is in memory as a whole: the largest published annotations of people have half of it.
+MAX_JSON_BYTES = 2 << 30
 
 # What `replacing` calls its temporary folders: as `tempfile` does.
 _WORKSPACE = re.compile(r"\..+\.[a-z0-9_]{8}")
@@ -79,7 +80,7 @@ def read_json(path: PathLike, with_segments: bool = False) -> Any:
         with_segments: keep "segmentation", which is most of a COCO file and seldom used.
 
     Raises:
-        InputError: the file cannot be read or is not JSON.
+        InputError: the file cannot be read, is not JSON or has more than `MAX_JSON_BYTES`.
     """
 
     def without_segmentation(item: dict[str, Any]) -> dict[str, Any]:
@@ -87,8 +88,10 @@ def read_json(path: PathLike, with_segments: bool = False) -> Any:
         return item
 
     check_readable(path)
-    if kind := _kind(path, "text in JSON"):  # before all of it is in memory
+    if kind := kind_unlike(path, "text in JSON"):  # before all of it is in memory
         raise InputError(f"{path} is not valid JSON: {kind}")
+    if os.path.isfile(path) and (size := os.path.getsize(path)) > MAX_JSON_BYTES:
+        raise InputError(f"{path} has {size} bytes, of at most {MAX_JSON_BYTES}. Leave out what is not needed of it")
     try:
         with open(path, encoding="utf-8-sig") as file:  # editors on Windows put a mark in front
             return json.load(file, object_hook=None if with_segments else without_segmentation)
@@ -98,21 +101,7 @@ def read_json(path: PathLike, with_segments: bool = False) -> Any:
         raise InputError(f"{path} is not valid JSON: {error}") from error
 
 
-def read_mat(path: PathLike, names: Iterable[str], **options: Any) -> dict[str, Any]:
-    """The variables `names`, as far as there are any, of a MATLAB file, by name; `options` are `scipy.io.loadmat`'s.
-
-    Raises:
-        InputError: the file cannot be read.
-    """
-    check_readable(path)
-    try:
-        return scipy.io.loadmat(os.fspath(path), variable_names=list(names), appendmat=False, **options)
-    except Exception as error:  # scipy raises many types on a damaged file
-        why = _kind(path, "a MATLAB file") or reason(error)
-        raise InputError(f"cannot read {os.fspath(path)} as a MATLAB file: {why}") from error
-
-
-def _kind(path: PathLike, wanted: str) -> str:
+def kind_unlike(path: PathLike, wanted: str) -> str:
     """ "it is ..." for a file that is not damaged but something else than `wanted`, else ""."""
     try:
         with open(path, "rb") as file:

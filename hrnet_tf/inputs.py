@@ -60,8 +60,9 @@ def checked_boxes(boxes_xywh: ArrayLike | None, image: np.ndarray | None) -> np.
         height, width = image.shape[:2]
         return np.array([[0, 0, width, height]], np.float32)
     try:
-        boxes = np.asarray(boxes_xywh, np.float32)
-    except (ValueError, TypeError) as error:
+        with np.errstate(over="ignore"):  # what float32 cannot hold is refused below
+            boxes = np.asarray(boxes_xywh, np.float32)
+    except (ValueError, TypeError, OverflowError) as error:
         raise InputError(f"boxes must be [N,4] numbers. Received: {shown(boxes_xywh)}") from error
     if boxes.shape == (0,):
         return np.zeros((0, 4), np.float32)

@@ -213,6 +213,31 @@ def test_a_detector_that_cannot_be_run_is_named_once(tmp_path):
     assert len(str(refusal.value)) <= MAX_LINE
 
 
+@pytest.mark.parametrize(
+    ("outputs", "metadata"),
+    [
+        ({"dets": np.full((1, 3, 5), 0.5, np.float32), "labels": np.zeros((1, 2), np.int64)}, None),  # 3 and 2
+        ({"dets": np.full((1, 2, 5), 0.5, np.float32), "labels": np.zeros(1, np.int64)}, None),
+        ({"output": detectors.yolox_output([], [], (416, 416))}, {"names": "{5000: 'person'}"}),  # has 80 classes
+    ],
+)
+def test_outputs_that_do_not_fit_are_refused(outputs, metadata, tmp_path):
+    detector = PersonDetector(detectors.constant_file(tmp_path / "a.onnx", outputs, metadata=metadata))
+    with pytest.raises(
+        InputError, match=r"a.onnx: its outputs are not those of (MMDeploy|YOLOX)\. Received: \w+ float"
+    ):
+        detector(np.zeros((416, 416, 3), np.uint8))
+
+
+@pytest.mark.parametrize(
+    "names", ["(" * 5000, "{-1: 'person'}", "{1e999: 'person'}", "{None: 'person'}", "[]", "9" * 5000]
+)
+def test_what_is_no_table_of_classes_is_left_aside(names, tmp_path):
+    outputs = dets([[10, 10, 20, 20]], [0.9], [0])
+    path = detectors.constant_file(tmp_path / "a.onnx", outputs, metadata={"names": names})
+    assert len(PersonDetector(path)(np.zeros((416, 416, 3), np.uint8))[0]) == 1
+
+
 def test_no_detector_at_all(tmp_path):
     damaged, archive = tmp_path / "d.onnx", tmp_path / "d.zip"
     damaged.write_bytes(b"no ONNX")

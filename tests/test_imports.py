@@ -28,6 +28,7 @@ MAY_IMPORT = {
     "first_bytes": set(),
     "files": {"errors", "first_bytes"},
     "workers": {"errors"},
+    "mat_files": {"errors", "files"},
     "model_files": {"errors", "files"},
     "devices": {"errors"},
     "onnx_sessions": set(),
@@ -41,8 +42,8 @@ MAY_IMPORT = {
     "model_card": BASE | {"files", "models", "version"},
     "weights": {"errors", "files", "first_bytes", "models"},
     "pretrained": BASE | {"files", "first_bytes", "lazy", "model_card", "model_files", "models", "weights"},
-    "evaluation": BASE | {"files", "lazy", "data"},
-    "data": BASE | {"files", "first_bytes", "heatmaps", "workers"},
+    "evaluation": BASE | {"files", "mat_files", "lazy", "data"},
+    "data": BASE | {"files", "mat_files", "first_bytes", "heatmaps", "workers"},
     "doctor": BASE | {"files", "data", "visualize"},
     "grouping": {"errors", "lazy", "skeletons"},
     "tracking": {"errors", "files", "evaluation"},
@@ -69,7 +70,7 @@ MAY_IMPORT = {
         "pretrained",
     },
     "app": BASE | {"files", "inputs", "detection", "pretrained", "prediction", "tracking", "visualize"},
-    "export": BASE | {"files", "lazy", "devices", "heatmaps", "models", "model_card", "prediction"},
+    "export": BASE | {"files", "lazy", "devices", "heatmaps", "models", "model_card", "data", "prediction"},
     "scaling": BASE
     | {"files", "devices", "inputs", "detection", "model_card", "data", "evaluation", "prediction", "version"},
     "cli": None,  # everything

@@ -17,7 +17,8 @@ from hrnet_tf import InputError
 from hrnet_tf.data.decoding import decode
 from hrnet_tf.data.records import read_image
 from hrnet_tf.errors import MAX_LINE
-from hrnet_tf.files import read_json, read_mat
+from hrnet_tf.files import read_json
+from hrnet_tf.mat_files import read_mat
 from hrnet_tf.prediction.video import is_video, open_video
 
 HEIC = struct.pack(">I4s4sI8s", 24, b"ftyp", b"heic", 0, b"mif1heic") + bytes(500)

@@ -3,6 +3,7 @@
 import collections
 import pathlib
 import shutil
+import struct
 import subprocess
 import sys
 
@@ -177,22 +178,37 @@ def test_exif_orientation_is_left_to_the_client(image):
     assert pose_graph.decode_image(turned).shape == image.shape
 
 
+PNG = cv2.imencode(".png", np.zeros((8, 8, 3), np.uint8))[1].tobytes()
+
+
+def claiming(side, data):
+    """A JPEG file whose header claims another height and width."""
+    start = data.index(b"\xff\xc0") + 5
+    return data[:start] + struct.pack(">HH", side, side) + data[start + 4 :]
+
+
 BAD_REQUESTS = [
-    (lambda data: b"", BOXES, "Input is empty"),
-    (lambda data: b"no image at all", BOXES, "Unknown image file format"),
+    (lambda data: b"", BOXES, "image must be a JPEG or PNG file"),
+    (lambda data: b"no image at all", BOXES, "image must be a JPEG or PNG file"),
     (lambda data: data[: len(data) // 2], BOXES, "Invalid JPEG data"),
+    (lambda data: claiming(30_000, data), BOXES, "image must have at most 200000000 pixels"),
+    (lambda data: PNG[:16] + struct.pack(">II", 1 << 16, 1 << 16) + PNG[24:], BOXES, "image must have at most"),
+    (lambda data: PNG[:16] + struct.pack(">II", 1 << 31, 2) + PNG[24:], BOXES, "image must have at most"),
+    (lambda data: PNG[:20], BOXES, ""),
+    (lambda data: cv2.imencode(".gif", np.zeros((8, 8, 3), np.uint8))[1].tobytes(), BOXES, "image must be a JPEG or"),
     (lambda data: data, [[0, 0, np.nan, 5]], "boxes must be"),
     (lambda data: data, [[0, 0, np.inf, 5]], "boxes must be"),
     (lambda data: data, [[0, 0, 10, 10], [0, 0, -1, 5]], "boxes must be"),
     (lambda data: data, [[5, 5, 0, 0]], "boxes must be"),
     (lambda data: data, [[2e6, 5, 1, 1]], "boxes must be"),
+    (lambda data: data, [[5, 5, 1, 1]] * 1025, "there must be at most 1024 boxes"),
 ]
 
 
 @pytest.mark.parametrize(("change", "boxes", "message"), BAD_REQUESTS)
-def test_bad_requests_are_invalid_arguments(change, boxes, message, model, image, tmp_path):
-    export_saved_model(model, tmp_path / "1", card())
-    pose = signature(tmp_path / "1", "pose")
+def test_bad_requests_are_invalid_arguments(change, boxes, message, small, image):
+    _, folder, _ = small
+    pose = signature(folder / "folded" / "1", "pose")
     with pytest.raises(tf.errors.InvalidArgumentError, match=message):
         pose(image=tf.constant(change(encoded(image))), boxes=tf.constant(boxes, tf.float32))
 
@@ -302,7 +318,7 @@ def test_loads_as_tensorflow_serving_does(small, image, tmp_path):
     assert (nobody.returncode, nobody.stdout) == (0, "")
     refused = run(b"no image", BOXES)
     assert (refused.returncode, refused.stdout.split()[0]) == (2, str(tf.errors.INVALID_ARGUMENT))
-    assert "Unknown image file format" in refused.stdout
+    assert "image must be a JPEG or PNG file" in refused.stdout
 
 
 @pytest.mark.parametrize("device", ["CPU", "GPU"])

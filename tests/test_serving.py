@@ -67,7 +67,7 @@ def test_client_gets_what_the_model_says(path, pixels, client):
     with model_server.serve_grpc(path) as server:
         by_grpc = client["predict_grpc"](server, "pose", image, BOXES)
         nobody = client["predict_grpc"](server, "pose", image, [])
-        with pytest.raises(SystemExit, match=r"(?s)refuses: INVALID_ARGUMENT .*Unknown image file format"):
+        with pytest.raises(SystemExit, match=r"(?s)refuses: INVALID_ARGUMENT .*image must be a JPEG or PNG file"):
             client["predict_grpc"](server, "pose", b"no image", BOXES)
     with model_server.serve_rest(path, "pose") as server:
         by_rest = client["predict_rest"](server, "pose", image, BOXES)

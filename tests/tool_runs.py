@@ -10,6 +10,7 @@ from hrnet_tf.errors import MAX_LINE
 # What libraries say of themselves; no command shows it.
 NOISE = re.compile(r"^[IWEF]\d{4} |^WARNING|Warning\b|\.cc:\d+|^INFO|^To enable|^Instructions", re.MULTILINE)
 ROOT = pathlib.Path(__file__).parents[1]
+SECONDS = 120  # a process that waits for ever is ended then
 
 
 def command(tool, **flags):
@@ -47,3 +48,9 @@ def complaint(result):
     assert len(errors) == 1, result.stderr
     assert len(errors[0]) <= MAX_LINE, result.stderr
     return result.stderr
+
+
+def hrnet_tf_command(*arguments, **options):
+    """Runs `hrnet-tf` with arguments in a process of its own."""
+    line = [sys.executable, "-m", "hrnet_tf.cli", *map(str, arguments)]
+    return subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=SECONDS, **options)

@@ -40,7 +40,7 @@ def check(values: flags.FlagValues) -> None:
         outputs |= {f"{name} of --out_dir": os.path.join(folder, name) for name in (*WRITTEN, *_copies(values))}
     if not any(path and os.path.isfile(path) for path in outputs.values()):
         return
-    from hrnet_tf.files import refuse_overwriting  # imports SciPy, which help does without
+    from hrnet_tf.files import refuse_overwriting
 
     inputs = {f"--{name}": values[name].value for name in _INPUTS if name in values}
     inputs |= {f"input {path}": path for path in (values["input"].value if "input" in values else [])}

@@ -59,6 +59,8 @@ def decode(data: bytes, turn: bool) -> tuple[np.ndarray | None, str]:
         image, note = _decode_jpeg(data)
         if image is not None and not (turn and b"Exif" in data):
             return image, note
+    if data.startswith(_PNG) and not _is_whole_png(data):
+        return None, ""
     # OpenCV looks at Exif alone, which AVIF says to disregard where it says itself how to turn.
     of_avif = _avif_orientation(data) if data[4:8] == b"ftyp" else None
     flags = cv2.IMREAD_COLOR_RGB
@@ -156,6 +158,17 @@ def decode_reduced(data: bytes, factor: int, turn: bool) -> np.ndarray | None:
     except (ValueError, MemoryError):
         return None
     return _turned(image, exif_orientation(jpeg_frame(io.BytesIO(data))[1])) if turn else image
+
+
+def _is_whole_png(data):
+    """Whether all chunks up to the last are in the data: OpenCV allocates what their lengths claim, up to 4 GB."""
+    place = len(_PNG)
+    while place + 12 <= len(data):
+        length, kind = struct.unpack_from(">I4s", data, place)
+        place += 12 + length
+        if kind == b"IEND":
+            return place <= len(data)
+    return False
 
 
 def _may_have_16_bits(data):

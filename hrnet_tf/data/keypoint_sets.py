@@ -41,8 +41,9 @@ def find_set(
     _say_others(objects, set(ids), category, omissions)
     skeleton = None
     try:
-        if isinstance(category["keypoints"], list):
-            category["skeleton"] = _limbs(category.get("skeleton"), category["keypoints"], omissions)
+        names = category["keypoints"]
+        if isinstance(names, list) and all(isinstance(name, str) for name in names):  # others are refused below
+            category["skeleton"] = _limbs(category.get("skeleton"), names, omissions)
         skeleton = skeleton_from_category(category, path)
         if skeleton.num_keypoints and np.median(skeleton.oks_sigmas) > _MAX_MEDIAN_SIGMA:
             raise InputError(

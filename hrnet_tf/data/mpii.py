@@ -16,8 +16,9 @@ from scipy.io.matlab import mat_struct
 
 from hrnet_tf.data.records import PersonRecords
 from hrnet_tf.errors import InputError, shown
-from hrnet_tf.files import PathLike, json_numbers, read_json, read_mat, replacing
+from hrnet_tf.files import PathLike, json_numbers, read_json, replacing
 from hrnet_tf.geometry import BOX_PADDING
+from hrnet_tf.mat_files import read_mat
 from hrnet_tf.skeletons import MPII
 
 # Where the release's annotations lie in the data directory: with the JSON files, or as unpacked.

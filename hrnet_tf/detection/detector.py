@@ -101,7 +101,7 @@ class PersonDetector:
             InputError: the image cannot be used, or the detector fails.
         """
         placed, placing = self.dialect.place(load_image(image), self.input_size)
-        corners, scores = self.dialect.decode(self._run(placed), self.input_size, self._person)
+        corners, scores = self._decoded(self._run(placed))
         usable = np.isfinite(corners).all(axis=1) & (scores >= self.score_threshold) & np.isfinite(scores)
         corners, scores = corners[usable], scores[usable]
         best = np.argsort(-scores, kind="stable")[:_MAX_CANDIDATES]
@@ -110,6 +110,19 @@ class PersonDetector:
         boxes = placing.boxes(corners[best])
         sized = (boxes[:, 2:] > 0).all(axis=1)
         return boxes[sized][:MAX_PEOPLE], scores[best][sized][:MAX_PEOPLE]
+
+    def _decoded(self, outputs: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        """Corners [n,4] in pixels of the input and scores [n]."""
+        try:
+            with np.errstate(over="ignore", invalid="ignore"):  # of a damaged network: such boxes are dropped later
+                corners, scores = self.dialect.decode(outputs, self.input_size, self._person)
+            is_whole = corners.shape == (len(scores), 4) and scores.ndim == 1
+        except (ValueError, IndexError, TypeError):
+            is_whole = False
+        if not is_whole:
+            found = ", ".join(f"{name} {array.dtype} {list(array.shape)}" for name, array in outputs.items())
+            raise InputError(f"{self._source}: its outputs are not those of {self.dialect.title}. Received: {found}")
+        return corners, scores
 
     def _run(self, placed: np.ndarray) -> dict[str, np.ndarray]:
         """Outputs by name of an input [h,w,3] uint8 RGB."""
@@ -172,11 +185,12 @@ def _person_class(metadata: Mapping[str, str]) -> int:
     """Which class is a person: the first, unless the file names its classes, as those of Ultralytics do."""
     try:
         names = ast.literal_eval(metadata["names"])
-        return next(int(number) for number, name in names.items() if name == "person")
-    except StopIteration:
-        raise InputError(f"it detects no person, but {listed(map(str, names.values()))}") from None
-    except (KeyError, ValueError, SyntaxError, AttributeError):
-        return 0
+        numbers = [int(number) for number, name in names.items() if name == "person"]
+    except (KeyError, TypeError, ValueError, OverflowError, SyntaxError, AttributeError, MemoryError, RecursionError):
+        return 0  # there are none, or what is no table
+    if not numbers:
+        raise InputError(f"it detects no person, but {listed(map(str, names.values()))}")
+    return max(0, numbers[0])
 
 
 def _without_duplicates(corners: np.ndarray, scores: np.ndarray, threshold: float) -> np.ndarray:

@@ -53,7 +53,7 @@ def recognised(inputs: Sequence[str], outputs: Mapping[str, Sequence[int]], size
     """
     names, shapes = set(outputs), [list(shape) for shape in outputs.values()]
     cells = sum((size[0] // stride) * (size[1] // stride) for stride in _STRIDES)
-    if names == {"dets", "labels"} and outputs["dets"][-1] == 5:
+    if names == {"dets", "labels"} and list(outputs["dets"])[-1:] == [5]:
         return _MMDEPLOY
     if names == {"labels", "boxes", "scores"} and SIZES in inputs:
         return _DETR
@@ -77,8 +77,7 @@ def _yolox(outputs, size, person):
     (raw,) = outputs.values()
     raw = raw[0].astype(np.float32)
     cells, strides = _grid(size)
-    with np.errstate(over="ignore"):  # of a damaged network: infinite boxes are dropped later
-        centres, sizes = (raw[:, :2] + cells) * strides, np.exp(raw[:, 2:4]) * strides
+    centres, sizes = (raw[:, :2] + cells) * strides, np.exp(raw[:, 2:4]) * strides
     return _corners(centres, sizes), raw[:, 4] * raw[:, 5 + person]
 
 
@@ -99,8 +98,7 @@ def _yolov8(outputs, size, person):
 
 
 def _corners(centres, sizes):
-    with np.errstate(invalid="ignore"):
-        return np.concatenate([centres - sizes / 2, centres + sizes / 2], axis=1)
+    return np.concatenate([centres - sizes / 2, centres + sizes / 2], axis=1)
 
 
 def _end_to_end(outputs, size, person):

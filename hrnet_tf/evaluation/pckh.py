@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from hrnet_tf.errors import InputError
-from hrnet_tf.files import PathLike, read_mat
+from hrnet_tf.files import PathLike
+from hrnet_tf.mat_files import read_mat
 
 # Order of the joints in predictions and ground truth, as the ground truth names them.
 _JOINTS = (

@@ -8,6 +8,7 @@ Shape legend: N boxes, H and W crop, K keypoints.
 
 import tensorflow as tf
 
+from hrnet_tf.data.pixels import DEFAULT_MAX_PIXELS
 from hrnet_tf.files import MAX_COORDINATE
 from hrnet_tf.geometry import BOX_PADDING
 
@@ -15,29 +16,47 @@ from hrnet_tf.geometry import BOX_PADDING
 # and multiples of the last. Others would compute the more for nothing.
 PREPARING_DEVICES = ("GPU",)
 BOX_COUNTS = (1, 2, 4, 8, 16, 32, 64)
+# In one image: their crops are in memory together.
+MAX_BOXES = 1024
+_JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
 
 # Keypoints at or below it do not count in a person's score: `hrnet_tf.evaluation.rescore`'s threshold.
 SCORE_THRESHOLD = 0.2
 
 
 def decode_image(encoded: tf.Tensor) -> tf.Tensor:
-    """Pixels [height,width,3] uint8 RGB, as stored, of an encoded image, a scalar string.
+    """Pixels [height,width,3] uint8 RGB, as stored, of a JPEG or PNG image, a scalar string.
 
-    The same as `hrnet_tf.data.records.read_image`'s, to the bit, but for 16-bit images that use 12 bits. What cannot be
-    decoded becomes an INVALID_ARGUMENT error that says why.
+    The same as `hrnet_tf.data.records.read_image`'s, to the bit, but for 16-bit images that use 12 bits. What is of
+    another format, has more than `DEFAULT_MAX_PIXELS` or cannot be decoded becomes an INVALID_ARGUMENT error that says
+    why.
     """
-    # In spite of its name this reads PNG and others too; the method is the one that other decoders use,
-    # TensorFlow's default being off by up to some 20 of 255.
-    image = tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE")
+    encoded = tf.convert_to_tensor(encoded)
+    is_jpeg, is_png = (tf.strings.substr(encoded, 0, len(start)) == start for start in (_JPEG, _PNG))
+    with tf.control_dependencies([tf.debugging.Assert(is_jpeg | is_png, ["image must be a JPEG or PNG file"])]):
+        size = tf.cond(is_png, lambda: _png_size(encoded), lambda: tf.io.extract_jpeg_shape(encoded, tf.int64)[:2])
+    rule = f"image must have at most {DEFAULT_MAX_PIXELS} pixels"
+    is_small = tf.reduce_all(size > 0) & (tf.reduce_prod(size) <= DEFAULT_MAX_PIXELS)
+    with tf.control_dependencies([tf.debugging.Assert(is_small, [rule])]):
+        # In spite of its name this reads PNG too; the method is the one that other decoders use,
+        # TensorFlow's default being off by up to some 20 of 255.
+        image = tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE")
     return tf.ensure_shape(image, (None, None, 3))
 
 
+def _png_size(encoded):
+    """(width, height) [2] int64 that the header of a PNG file claims."""
+    size = tf.io.decode_raw(tf.strings.substr(encoded, 16, 8), tf.int32, little_endian=False)
+    return tf.cast(tf.reshape(size, [2]), tf.int64)
+
+
 def check_boxes(boxes: tf.Tensor) -> tf.Tensor:
-    """`boxes` [N,4] themselves; INVALID_ARGUMENT if one cannot be cropped."""
+    """`boxes` [N,4] themselves; INVALID_ARGUMENT if there are more than `MAX_BOXES` or one cannot be cropped."""
     usable = tf.reduce_all(tf.abs(boxes) <= MAX_COORDINATE)  # false for NaN
     usable &= tf.reduce_all(boxes[:, 2:] >= 0) & tf.reduce_all(tf.reduce_max(boxes[:, 2:], axis=1) > 0)
     rule = f"boxes must be (x, y, width, height), numbers up to {MAX_COORDINATE:g}, no size negative, not both 0"
-    with tf.control_dependencies([tf.debugging.Assert(usable, [rule])]):
+    few = tf.debugging.Assert(tf.shape(boxes)[0] <= MAX_BOXES, [f"there must be at most {MAX_BOXES} boxes"])
+    with tf.control_dependencies([few, tf.debugging.Assert(usable, [rule])]):
         return tf.identity(boxes)
 
 

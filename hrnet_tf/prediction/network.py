@@ -16,7 +16,7 @@ from hrnet_tf.model_files import check_model_file
 from hrnet_tf.models.clones import bfloat16_clone, check_precision, last_output
 from hrnet_tf.models.fold import fold_batch_norm
 from hrnet_tf.models.sums import subtract_convolutions
-from hrnet_tf.models.variants import BOTTOM_UP, HEATMAP_STRIDE, HEATMAPS, HEATMAPS_TAGS, TOP_DOWN
+from hrnet_tf.models.variants import BOTTOM_UP, HEATMAP_STRIDE, HEATMAPS, HEATMAPS_TAGS, MAX_SIDE, TOP_DOWN
 from hrnet_tf.prediction.runners import Runner, check_whole_images, heatmap_runner
 from hrnet_tf.pretrained.local import model_file
 
@@ -188,6 +188,8 @@ def _checked(heatmaps, input_shape, output_shape, name):
             f"{name} is not a pose network (images [B,H,W,3] to heatmaps [B,H/{HEATMAP_STRIDE},W/{HEATMAP_STRIDE},K]). "
             f"Received: {shapes[0] or shown(input_shape)} to {shapes[1] or shown(output_shape)}"
         )
+    if max(input_size) > MAX_SIDE:
+        raise InputError(f"{name} takes images of {input_size} pixels, of at most {MAX_SIDE} a side")
     if batch is not None:
         raise InputError(f"{name} takes batches of {batch} alone: save it with a first axis of any length")
     return Network(heatmaps, tuple(input_size), num_keypoints)

@@ -15,10 +15,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from hrnet_tf.devices import out_of_memory
 from hrnet_tf.errors import InputError
 from hrnet_tf.files import PathLike, check_readable, reason
 from hrnet_tf.model_files import check_model_file
-from hrnet_tf.models.variants import HEATMAPS, HEATMAPS_TAGS
+from hrnet_tf.models.variants import HEATMAPS, HEATMAPS_TAGS, MAX_SIDE
 from hrnet_tf.onnx_sessions import open_session
 from hrnet_tf.stderr import without_notes
 
@@ -73,8 +74,10 @@ def heatmap_runner(path: PathLike, on_gpu: bool = False) -> Runner:
     try:
         run, input_shape, output_shape = load(str(path))
         if isinstance(output_shape, dict):
-            return Runner(run, None, None, check_whole_images(input_shape, output_shape, str(path)))
+            return Runner(_refusing(run, path), None, None, check_whole_images(input_shape, output_shape, str(path)))
         fixed = len(input_shape) == 4 and all(isinstance(length, int) for length in input_shape[1:])
+        if fixed and max(input_shape[1:3]) > MAX_SIDE:  # not run: LiteRT ends the process without the memory
+            raise InputError(f"{path} takes images of {input_shape[1:3]} pixels, of at most {MAX_SIDE} a side")
         if fixed and not all(isinstance(length, int) for length in output_shape[1:]):  # known once it has run
             output_shape = run(np.zeros((2, *input_shape[1:]), np.uint8)).shape
     except InputError:
@@ -86,7 +89,21 @@ def heatmap_runner(path: PathLike, on_gpu: bool = False) -> Runner:
             f"{path} must take images [B,H,W,3] of a fixed size and give heatmaps [B,h,w,K]. "
             f"Received: {list(input_shape)}, {list(output_shape)}"
         )
-    return Runner(run, tuple(input_shape[1:3]), tuple(output_shape[1:3]), output_shape[3])
+    return Runner(_refusing(run, path), tuple(input_shape[1:3]), tuple(output_shape[1:3]), output_shape[3])
+
+
+def _refusing(run, path):
+    """`run`, of whose errors those that are no lack of memory become an InputError: some files load and cannot run."""
+
+    def checked(crops):
+        try:
+            return run(crops)
+        except Exception as error:  # each library raises many types
+            if out_of_memory(error, ""):
+                raise
+            raise InputError(f"{path} cannot be run: {reason(error)}") from error
+
+    return checked
 
 
 def check_whole_images(
