@@ -1,0 +1,1 @@
+"""Damages files and looks at what becomes of reading them: `tools/fuzz.py`."""
