@@ -3,6 +3,7 @@
 Sun et al., "Deep High-Resolution Representation Learning for Human Pose Estimation", CVPR 2019.
 """
 
+import os
 from typing import TYPE_CHECKING
 
 from hrnet_tf.errors import InputError
@@ -31,6 +32,10 @@ if TYPE_CHECKING:
     from hrnet_tf.pretrained.local import load_pretrained
     from hrnet_tf.weights.load import load_pytorch_weights
     from hrnet_tf.weights.state_dict import load_state_dict
+
+# ONNX Runtime writes a number for the machine into the home folder and sends what is done with it to its makers, unless
+# this is set before it is imported.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __all__ = [
     "InputError",

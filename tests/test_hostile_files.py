@@ -48,6 +48,7 @@ class TestInputPaths:
 from hrnet_tf.data.header import read_header
 from hrnet_tf.errors import InputError
 from hrnet_tf.files import read_json
+from hrnet_tf.mat_files import read_mat
 from hrnet_tf.inputs import load_image
 from hrnet_tf.prediction.sources import find_images
 from hrnet_tf.prediction.network import load_network
