@@ -136,5 +136,5 @@ def test_a_network_of_several_outputs_learns_points(tmp_path):
     assert keras.models.load_model(best).output_shape == (None, 16, 16, 17)
     assert read_card(best).refine == "integral"
     assert json.loads((tmp_path / "work" / "export" / "saved_model" / "1" / "model_card.json").read_text())["refine"]
-    result = run("evaluate", model=tmp_path / "work", data_dir=tmp_path / "data", val_split="tiny")
+    result = run("evaluate", model=best, data_dir=tmp_path / "data", val_split="tiny")
     assert result.returncode == 0, result.stderr
