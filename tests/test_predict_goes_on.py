@@ -161,7 +161,10 @@ def test_one_process_writes_to_a_folder(tmp_path):
     assert (tmp_path / "out" / ".predict.abcd_123").exists()
     with claimed(tmp_path / "out"):
         assert not (tmp_path / "out" / ".predict.abcd_123").exists()  # of a process that was killed
-    assert not (tmp_path / "out").exists()
+    assert list((tmp_path / "out").iterdir()) == []  # it was there before
+    with claimed(tmp_path / "new"):
+        pass
+    assert not (tmp_path / "new").exists()
 
 
 def test_fingerprints_are_of_names_and_contents(tmp_path):

@@ -20,7 +20,7 @@ Identity = list[Any]
 
 @contextlib.contextmanager
 def claimed(out_dir: PathLike) -> Iterator[None]:
-    """Keeps other processes out of a folder, which is made where there is none, and removed if it is empty at the end.
+    """Keeps other processes out of a folder; where there is none one is made, and removed if it is empty at the end.
 
     What processes that were killed have left half-written there is removed.
 
@@ -28,6 +28,7 @@ def claimed(out_dir: PathLike) -> Iterator[None]:
         InputError: the folder is another process's, or cannot be written.
     """
     folder = Path(out_dir)
+    was_there = folder.is_dir()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = filelock.FileLock(folder / _LOCK)
@@ -42,8 +43,9 @@ def claimed(out_dir: PathLike) -> Iterator[None]:
     finally:
         lock.release()
         (folder / _LOCK).unlink(missing_ok=True)
-        with contextlib.suppress(OSError):
-            folder.rmdir()
+        if not was_there:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
 
 
 class Journal:
