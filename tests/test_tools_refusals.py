@@ -36,7 +36,7 @@ def test_train_refuses_bad_data(tmp_path):
         ({"learning_rate_drops": "a,b"}, "must be epochs, like 170,200"),
         ({"accumulate": 3}, "--batch_size must be a multiple of the number of GPUs (1) times --accumulate (3)"),
         ({"freeze": "stem"}, "--freeze keeps parts as --pretrained has them: give that too"),
-        ({"ema_decay": 1}, "flag --ema_decay=1.0: Expect a real number in [0, 0.999999]"),
+        ({"ema_decay": 1}, "flag --ema_decay=1: 1.0 is not a number in the range [0, 0.999999]"),
         ({"sync_batch_norm": "true", "xla": "on"}, "--sync_batch_norm cannot be compiled: give --xla=off"),
     ],
 )
