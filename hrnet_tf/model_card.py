@@ -99,7 +99,7 @@ class ModelCard:
             )
         except KeyError as error:
             raise InputError(f"a model card must have {error.args[0]!r}. Received: {shown(content)}") from error
-        except (ValueError, TypeError, AttributeError) as error:
+        except (ValueError, TypeError, AttributeError, OverflowError) as error:
             raise InputError(f"a model card cannot be used: {reason(error)}") from error
 
 

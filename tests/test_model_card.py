@@ -105,6 +105,7 @@ def test_unknown_codec_and_refine(arguments):
         ({"input_size": [256, 0.5]}, "integers from 0"),
         ({"codec": "heat"}, "`codec` must be one of"),
         ({"metrics": [0.5]}, "cannot be used"),
+        ({"metrics": {"AP": 10**400}}, "cannot be used"),
         ({"skeleton": None}, "cannot be used"),
         ({"skeleton": {"names": ["a"]}}, "must have 'oks_sigmas'"),
         ({"skeleton": dataclasses.asdict(COCO) | {"names": ["nose"] * 17}}, "each be used once"),

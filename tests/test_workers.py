@@ -203,6 +203,7 @@ class Job:
         flags = training(root, **{"flip_test": "false", "epochs": 4, "eval_every": 2} | flags)
         options = {"cwd": ROOT, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
         self.work_dir = root / "work"
+        self.before = self.last_state()
         # The second has a folder of its own, in which nothing may appear.
         self.processes = [
             subprocess.Popen(
@@ -212,9 +213,13 @@ class Job:
         ]
         assert not (root / "other").exists()
 
+    def last_state(self):
+        return max((int(path.name) for path in self.work_dir.glob("checkpoints/0*")), default=0)
+
     def wait_for_state(self):
+        """Until the state has been saved by this job."""
         deadline = time.monotonic() + 240
-        while not list(self.work_dir.glob("checkpoints/0*")):
+        while self.last_state() == self.before:
             assert time.monotonic() < deadline and all(p.poll() is None for p in self.processes)
             time.sleep(0.1)
 

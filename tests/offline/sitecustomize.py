@@ -7,6 +7,9 @@ import socket
 _LOCAL = {"localhost", "", None, socket.gethostname()}
 with contextlib.suppress(OSError):  # what clusters on this machine alone are reached by
     _LOCAL |= set(socket.gethostbyname_ex(socket.gethostname())[2])
+with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as _socket:
+    _socket.connect(("192.0.2.1", 9))  # sends nothing, but says by which address this machine would
+    _LOCAL.add(_socket.getsockname()[0])
 
 
 def is_here(host: object) -> bool:
