@@ -264,13 +264,13 @@ def test_a_live_stream_ends_with_the_signal(model_path, tmp_path, number):
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_a_process_that_is_killed_goes_on(model_path, tmp_path, number):
     """Images and two videos: all that is written is the same, byte for byte, as of a run that was not interrupted."""
-    photos = write_photos(tmp_path / "photos", 60, (480, 640))
+    photos = write_photos(tmp_path / "photos", 150, (480, 640))
     for name in ("1.mp4", "2.mp4"):
         write_clip(photos / name, count=6)
     flags = {"model": model_path, "whole_image": True, "batch_size": 4, "save_crops": True}
     result = ended(started(photos, out_dir=tmp_path / "whole", **flags))
     assert result.returncode == 0, result.stderr
-    assert "60 of 60 images" in result.stdout and "2.mp4: 6 frames" in result.stdout
+    assert "150 of 150 images" in result.stdout and "2.mp4: 6 frames" in result.stdout
     out = tmp_path / "out"
     process = started(photos, out_dir=out, **flags)
     deadline = time.monotonic() + SOON
@@ -285,9 +285,9 @@ def test_a_process_that_is_killed_goes_on(model_path, tmp_path, number):
     before = {path: path.stat().st_mtime_ns for path in out.glob("*.png")}
     result = ended(started(photos, out_dir=out, **flags))
     assert result.returncode == 0, result.stderr
-    count = int(re.search(r"goes on: (\d+) of 62 files are done already", result.stdout)[1])
+    count = int(re.search(r"goes on: (\d+) of 152 files are done already", result.stdout)[1])
     again = [path for path, when in before.items() if path.stat().st_mtime_ns != when]
-    assert 8 <= count < 62 and len(before) - len(again) >= count
+    assert 8 <= count < 152 and len(before) - len(again) >= count
     assert contents(out) == contents(tmp_path / "whole")
 
 
