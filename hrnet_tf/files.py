@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import filelock
 import numpy as np
 
 from hrnet_tf.errors import InputError, shown
@@ -221,6 +222,30 @@ def remove_rests(folder: PathLike) -> None:
     """Removes `rests`."""
     for path in rests(folder):
         shutil.rmtree(path, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def locked(path: PathLike, refusal: str) -> Iterator[None]:
+    """Keeps other processes out of what a file stands for; the system takes the lock back from one that ends.
+
+    Args:
+        path: of the file, which is made if need be and stays.
+        refusal: what to say where it is another process's.
+
+    Raises:
+        InputError: it is, with `filelock.Timeout` as its cause, or the file cannot be written.
+    """
+    lock = filelock.FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout as error:
+        raise InputError(refusal) from error
+    except OSError as error:
+        raise InputError(f"cannot write {Path(path).parent}: {reason(error)}") from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _move(temporary: Path, path: Path, workspace: str) -> None:

@@ -8,10 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import filelock
-
 from hrnet_tf.errors import InputError
-from hrnet_tf.files import PathLike, reason, remove_rests
+from hrnet_tf.files import PathLike, locked, reason, remove_rests
 
 _JOURNAL, _LOCK = ".predict.jsonl", ".predict.lock"
 # Of a file: what is called another one where it differs.
@@ -31,18 +29,16 @@ def claimed(out_dir: PathLike) -> Iterator[None]:
     was_there = folder.is_dir()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(folder / _LOCK)
-        lock.acquire(timeout=0)
-    except filelock.Timeout as error:
-        raise InputError(f"another process writes to {out_dir}: end it, or give another folder") from error
     except OSError as error:
         raise InputError(f"cannot write {out_dir}: {reason(error)}") from error
     try:
-        remove_rests(folder)
-        yield
+        with locked(folder / _LOCK, f"another process writes to {out_dir}: end it, or give another folder"):
+            remove_rests(folder)
+            try:
+                yield
+            finally:
+                (folder / _LOCK).unlink(missing_ok=True)
     finally:
-        lock.release()
-        (folder / _LOCK).unlink(missing_ok=True)
         if not was_there:
             with contextlib.suppress(OSError):
                 folder.rmdir()

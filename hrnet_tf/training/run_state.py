@@ -12,10 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import filelock
 import tensorflow as tf
 
-from hrnet_tf import progress
+from hrnet_tf import files, progress
 from hrnet_tf.data.images import ImageRecords
 from hrnet_tf.data.sequence import SEQUENCE_VERSION
 from hrnet_tf.errors import InputError, listed
@@ -85,17 +84,9 @@ def locked(work_dir: PathLike) -> Iterator[None]:
     Raises:
         InputError: the folder is another process's, or cannot be written.
     """
-    lock = filelock.FileLock(Path(work_dir) / _LOCK)
-    try:
-        lock.acquire(timeout=0)
-    except filelock.Timeout as error:
-        raise InputError(f"another process trains in --work_dir {work_dir}: end it, or choose another") from error
-    except OSError as error:
-        raise InputError(f"cannot create --work_dir {work_dir}: {reason(error)}") from error
-    try:
+    refusal = f"another process trains in --work_dir {work_dir}: end it, or choose another"
+    with files.locked(Path(work_dir) / _LOCK, refusal):
         yield
-    finally:
-        lock.release()
 
 
 def left_over(work_dir: PathLike) -> list[Path]:
