@@ -11,8 +11,9 @@ from hrnet_tf.skeletons import COCO
 
 # Nothing is asked of the network, here and in the Python processes that tests start.
 OFFLINE = pathlib.Path(__file__).parent / "offline"
-runpy.run_path(str(OFFLINE / "sitecustomize.py"))
-os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(OFFLINE), os.environ.get("PYTHONPATH", "")]))
+if str(OFFLINE) not in os.environ.get("PYTHONPATH", "").split(os.pathsep):  # workers of pytest-xdist have it
+    runpy.run_path(str(OFFLINE / "sitecustomize.py"))
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(OFFLINE), os.environ.get("PYTHONPATH", "")]))
 
 # Also for the processes that tests start. Before TensorFlow looks for devices; NVIDIA's libraries read the other one.
 USE_GPU = bool(os.environ.get("HRNET_TF_TEST_GPU"))
