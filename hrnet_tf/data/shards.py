@@ -47,7 +47,7 @@ def image_paths(image_dir: PathLike, names: Sequence[str]) -> list[str]:
             places.append(f"{os.path.join(image_dir, _SHARD.format(shard))}@{offset}+{length}")
         except KeyError:
             places.append(path)  # absent, as `check_images_exist` will say
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise InputError(f"{index_path} is damaged at image {name!r}: write the shards anew") from error
     return places
 
