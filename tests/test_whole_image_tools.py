@@ -1,10 +1,12 @@
 """The command-line tools on networks of whole images, as users start them."""
 
 import json
+import shutil
 
+import cv2
 import numpy as np
 import pytest
-from conftest import write_annotations, write_dataset
+from conftest import annotation_text, write_annotations, write_dataset
 from tool_runs import complaint, run, training
 
 from hrnet_tf.benchmarks.coco import CocoBenchmark
@@ -77,6 +79,21 @@ def test_evaluation_needs_no_boxes_and_takes_several_scales(trained, tmp_path):
     assert paths["sheet.png"].read_bytes().startswith(b"\x89PNG")
     assert "--detections is for networks of crops" in complaint(run("evaluate", **flags, detections="boxes.json"))
     assert "with 1 among them" in complaint(run("evaluate", **flags, scales="0.5,2"))
+
+
+def test_an_image_too_long_to_resize_is_named_or_skipped(trained, tmp_path):
+    content = json.loads(annotation_text(trained / "data"))
+    shutil.copytree(trained / "data" / "images", tmp_path / "images")
+    cv2.imwrite(str(tmp_path / "images" / "tiny" / "long.png"), np.zeros((10, 1200, 3), np.uint8))
+    content["images"].append({"id": 99, "file_name": "long.png", "width": 1200, "height": 10})
+    (tmp_path / "annotations").mkdir()
+    write_annotations(tmp_path, "tiny", content)
+    flags = {"model": trained / "work" / "best.keras", "data_dir": tmp_path, "val_split": "tiny"}
+    said = complaint(run("evaluate", **flags))
+    assert "long.png: an image must not be so long and narrow" in said and "--skip_bad_images" in said
+    skipping = run("evaluate", **flags, skip_bad_images="true")
+    assert skipping.returncode == 0, skipping.stderr
+    assert "1 images could not be read and were skipped" in skipping.stdout
 
 
 @pytest.mark.parametrize(

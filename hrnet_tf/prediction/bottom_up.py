@@ -86,14 +86,18 @@ class BottomUpPredictor:
             raise ValueError(f"`batch_sizes` must be positive. Received: {batch_sizes}")
         self._start(self._looks((np.zeros((self._side, self._side, 3), np.uint8), None, None)))()
 
+    def frames(self, image_size: tuple[int, int]) -> list[Frame]:
+        """How an image of (H, W) is resized: for its maps, and for each of the scales; errors as of `frame`."""
+        smallest = min(self._settings.scales)
+        return [frame(image_size, self._side, scale, smallest) for scale in (1.0, *self._settings.scales)]
+
     def _looks(self, image_and_boxes) -> Looks:
         """An image, resized for each scale."""
         image, boxes, _ = image_and_boxes
         if boxes is not None:
             raise InputError("a network of whole images finds people by itself: give no boxes")
         image = load_image(image)
-        smallest = min(self._settings.scales)
-        base, *frames = (frame(image.shape[:2], self._side, scale, smallest) for scale in (1.0, *self._settings.scales))
+        base, *frames = self.frames(image.shape[:2])
         return base, [geometry.warp(image, one.matrix(), one.size) for one in frames]
 
     def _outputs(self, looks: Looks) -> tuple[tf.Tensor, tf.Tensor]:

@@ -213,9 +213,17 @@ def _find_share(share, predictor, images, on_bad_image):
     [n,4], scores [n] and numbers of their images [n].
     """
 
+    def resizable(path):
+        image = read_image(path)
+        try:
+            predictor.frames(image.shape[:2])
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from error
+        return image
+
     def read(path):
         try:
-            return read_image(path)
+            return resizable(path)
         except InputError as error:
             on_bad_image(error)
             return None
