@@ -18,7 +18,14 @@ class InputError(ValueError):
     """
 
     def __init__(self, text: object = ""):
-        super().__init__(cut(str(text)))
+        super().__init__(cut(printable(str(text))))
+
+
+def printable(text: str) -> str:
+    """`text` with escapes for line breaks and whatever else a terminal would not show, as names in files may have."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def cut(text: str, length: int = _MAX_TEXT) -> str:
@@ -31,7 +38,7 @@ def cut(text: str, length: int = _MAX_TEXT) -> str:
 
 def listed(names: Iterable[str], length: int = 120) -> str:
     """Names in a row, as many as find room in `length` characters but at least one, and how many more there are."""
-    names = list(names)
+    names = list(map(printable, names))
     shown = names[:1]
     for name in names[1:]:
         if len(", ".join([*shown, name])) > length:

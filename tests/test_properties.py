@@ -132,6 +132,13 @@ def test_what_is_cut_has_the_length(text, length):
     assert cut(text, length) == text or len(text) > length
 
 
+@given(st.text() | st.lists(st.text(), min_size=1).map(listed))
+def test_an_error_is_a_line_that_a_terminal_can_print(text):
+    said = str(InputError(text))
+    assert said.isprintable() and len(said) <= MAX_LINE
+    said.encode()
+
+
 @given(JSON)
 def test_what_is_shown_is_a_line(value):
     assert "\n" not in shown(value) and len(shown(value)) < MAX_LINE

@@ -68,6 +68,9 @@ def test_truncated_absent_and_unlisted_are_told_apart(sharded):
     (folder / "index.json").write_text(json.dumps(index))
     with pytest.raises(InputError, match=r"3 of 4 images .*000000000001.jpg"):
         check_images_exist(coco.load_split(str(sharded), "tiny"))
+    (folder / "index.json").write_text(json.dumps(index | {"000000000001.jpg": [0, 10**30, 10**30]}))
+    with pytest.raises(InputError, match="the shard is truncated"):
+        read_image(coco.load_split(str(sharded), "tiny").image_paths[0])
     for place in (["first", 12], [0, 12], [0, float("inf"), 12]):
         (folder / "index.json").write_text(json.dumps(index | {"000000000001.jpg": place}))
         with pytest.raises(InputError, match=r"index.json is damaged at image '000000000001.jpg'"):

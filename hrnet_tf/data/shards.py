@@ -70,13 +70,13 @@ def read_bytes(path: PathLike) -> bytes:
         with open(file_of(path), "rb") as file:
             if not place:
                 return file.read()
-            file.seek(int(place[2]))
-            data = file.read(int(place[3]))
+            begin, length = int(place[2]), int(place[3])
+            if begin + length > os.fstat(file.fileno()).st_size:
+                raise InputError(f"cannot read image {path}: the shard is truncated")
+            file.seek(begin)
+            return file.read(length)
     except OSError as error:
         raise InputError(f"cannot read image {path}: {error.strerror}") from error
-    if len(data) < int(place[3]):
-        raise InputError(f"cannot read image {path}: the shard is truncated")
-    return data
 
 
 def write_shards(image_dir: PathLike, names: Sequence[str], out_dir: PathLike, shard_bytes: int) -> int:

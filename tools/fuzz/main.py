@@ -6,7 +6,8 @@
 
 Files are read in a process of their own, which begins anew where a library ends it, in an empty folder under --out.
 What is not as it should be is said, once for each place in the code, and its file is kept there: a traceback, a message
-of more than a line, a process that ended, a file that was written, what took more than --slow_seconds or --large_mb.
+of more than a line, a process that ended, with what it printed, a file that was written, what took more than
+--slow_seconds or --large_mb.
 The exit code is then 1. Seconds of a case are the processor's.
 """
 
@@ -22,7 +23,7 @@ from pathlib import Path
 from absl import app, flags
 
 from fuzz.readers import READERS
-from fuzz.worker import Case, work
+from fuzz.worker import OUTPUT, Case, work
 
 FLAGS = flags.FLAGS
 
@@ -43,13 +44,13 @@ _SIGNALS = {-number: number.name for number in signal.Signals}
 class Findings:
     """What was not as it should be, and a file of each kind of it."""
 
-    def __init__(self, folder: Path, file: Path):
+    def __init__(self, folder: Path, room: Path):
         """
         Args:
             folder: to keep files in.
-            file: that cases are in while they are read.
+            room: where cases are read.
         """
-        self._folder, self._file = folder, file
+        self._folder, self._room = folder, room
         self.counts: collections.Counter[str] = collections.Counter()
 
     def add(self, case: Case) -> None:
@@ -59,8 +60,11 @@ class Findings:
         self.counts[what] += 1
         if self.counts[what] > 1:
             return
-        kept = self._folder / f"case-{case.number}{self._file.suffix}"
-        shutil.copyfile(self._file, kept)
+        file = self._room / READERS[FLAGS.reader].file
+        kept = self._folder / f"case-{case.number}{file.suffix}"
+        shutil.copyfile(file, kept)
+        if case.outcome.startswith("ended"):
+            shutil.copyfile(self._room / OUTPUT, kept.with_suffix(".txt"))
         print(f"case {case.number}: {what} ({case.seconds:.1f} s, {case.added >> 20} MB): {kept}", flush=True)
 
 
@@ -71,7 +75,7 @@ def main() -> int:
     folder = Path(FLAGS.out or tempfile.mkdtemp(prefix=f"fuzz-{FLAGS.reader}-")).absolute()
     room = folder / "room"
     room.mkdir(parents=True, exist_ok=True)
-    findings = Findings(folder, room / READERS[FLAGS.reader].file)
+    findings = Findings(folder, room)
     outcomes: collections.Counter[str] = collections.Counter()
     begin, highest, added, longest = time.perf_counter(), 0, 0, 0.0
     next_case, last = FLAGS.first, FLAGS.first + FLAGS.cases
@@ -128,7 +132,7 @@ def _cases(room: Path, first: int, last: int):
         process.join()
         ours.close()
     if running is None:
-        raise RuntimeError(f"reading undamaged files: {outcome}; see {room / 'output.txt'}")
+        raise RuntimeError(f"reading undamaged files: {outcome}; see {room / OUTPUT}")
     yield Case(running, outcome, seconds=time.perf_counter() - begin)
 
 

@@ -99,7 +99,9 @@ def mutate_json(content: Any, rng: random.Random) -> None:
         elif kind == 2 and isinstance(container[key], list):
             rng.shuffle(container[key])
         elif kind == 3 and isinstance(container[key], int | float):
-            container[key] = rng.choice((str(container[key]), -container[key], container[key] * 1e9, [container[key]]))
+            container[key] = rng.choice(
+                (str(container[key]), -container[key], container[key] * 10**9, [container[key]])
+            )
         elif kind == 4:
             container[key] = copy.deepcopy(rng.choice(found)[0])
         else:

@@ -16,6 +16,8 @@ from hrnet_tf.errors import MAX_LINE, InputError
 
 # What a reader may take besides what it has when it starts: so that the machine does not run out of memory.
 _MAX_ADDED = 8 << 30
+# What the process prints.
+OUTPUT = "output.txt"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +47,7 @@ def work(name: str, folder: str, first: int, last: int, seed: int, pipe: Connect
     its `Case`. The file of a case stays there until the next one.
     """
     os.chdir(folder)
-    with open("output.txt", "ab") as output:  # what libraries say in C
+    with open(OUTPUT, "ab") as output:  # what libraries say in C
         os.dup2(output.fileno(), 1)
         os.dup2(output.fileno(), 2)
     warnings.simplefilter("ignore")
