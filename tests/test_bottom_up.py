@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 
 import cv2
 import dotted
@@ -212,6 +213,18 @@ def test_the_command_needs_no_detector(folder, tmp_path):
     assert {one["file_name"] for one in found} == {"crowd.png"}
     assert near(np.array([one["keypoints"] for one in found]).reshape(-1, 2, 3), PEOPLE, 1.5)
     assert (tmp_path / "out" / "crowd.png").exists() and (tmp_path / "out" / "nobody.png").exists()
+
+
+def test_a_picture_too_long_to_resize_is_named_and_the_others_are_predicted(folder, tmp_path):
+    shutil.copytree(folder / "images", tmp_path / "images")
+    cv2.imwrite(str(tmp_path / "images" / "long.png"), np.zeros((10, 4000, 3), np.uint8))
+    flags = {"model": folder / "dotted.keras", "out_dir": tmp_path / "out"}
+    result = run("predict", **flags, input=tmp_path / "images")
+    assert result.returncode == 0, result.stderr
+    assert "long.png: an image must not be so long and narrow" in result.stderr + result.stdout
+    assert "2 of 3 images, 3 people" in result.stdout
+    result = run("predict", **flags, input=tmp_path / "images" / "long.png")
+    assert result.returncode == 1 and "none of the images can be read" in result.stderr
 
 
 def test_the_command_refuses_what_is_for_networks_of_crops(folder, tmp_path):

@@ -86,10 +86,17 @@ class BottomUpPredictor:
             raise ValueError(f"`batch_sizes` must be positive. Received: {batch_sizes}")
         self._start(self._looks((np.zeros((self._side, self._side, 3), np.uint8), None, None)))()
 
-    def frames(self, image_size: tuple[int, int]) -> list[Frame]:
-        """How an image of (H, W) is resized: for its maps, and for each of the scales; errors as of `frame`."""
+    def check_image_size(self, size: tuple[int, int], path: PathLike) -> None:
+        """As of `PosePredictor`."""
+        try:
+            self._frames(size)
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from error
+
+    def _frames(self, size: tuple[int, int]) -> list[Frame]:
+        """How an image of (H, W) is resized: for its maps, and for each of the scales."""
         smallest = min(self._settings.scales)
-        return [frame(image_size, self._side, scale, smallest) for scale in (1.0, *self._settings.scales)]
+        return [frame(size, self._side, scale, smallest) for scale in (1.0, *self._settings.scales)]
 
     def _looks(self, image_and_boxes) -> Looks:
         """An image, resized for each scale."""
@@ -97,7 +104,7 @@ class BottomUpPredictor:
         if boxes is not None:
             raise InputError("a network of whole images finds people by itself: give no boxes")
         image = load_image(image)
-        base, *frames = self.frames(image.shape[:2])
+        base, *frames = self._frames(image.shape[:2])
         return base, [geometry.warp(image, one.matrix(), one.size) for one in frames]
 
     def _outputs(self, looks: Looks) -> tuple[tf.Tensor, tf.Tensor]:

@@ -92,7 +92,9 @@ def predict_images(
             opened.callback(journal.close)
         found = {name: (path, identity_of(path, name, numbers[path])) for path, name in named.items()}
         todo = _todo(journal, found, copies)
-        groups = together(predictor, read_pictures(todo, numbers, ids, boxes_of, on_bad_image))
+        groups = together(
+            predictor, read_pictures(todo, numbers, ids, boxes_of, predictor.check_image_size, on_bad_image)
+        )
         for group in drawn(groups, form, draw, THREADS, len(todo), "pictures"):
             journal.add((*found[one.name], one.results) for one in group)
         done = Done(0, 0, [])

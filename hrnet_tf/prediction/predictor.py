@@ -240,6 +240,18 @@ class PosePredictor:
         """
         return self._predictor.people_batches(batches)
 
+    def check_image_size(self, size: tuple[int, int], path: PathLike) -> None:
+        """Whether an image can be looked at: so that one among many that cannot is found before they are.
+
+        Args:
+            size: (H, W).
+            path: what the error calls the image.
+
+        Raises:
+            InputError: the network is of whole images, and this one is too long and narrow to be resized for it.
+        """
+        self._predictor.check_image_size(size, path)
+
     def warm_up(self, batch_sizes: Iterable[int] | None = None) -> None:
         """Has the network ready for batches of these sizes: compiled by XLA, with the fastest kernels of a GPU chosen.
 

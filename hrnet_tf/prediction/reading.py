@@ -23,6 +23,7 @@ def read_pictures(
     numbers: Mapping[Path, int | None],
     ids: Mapping[Path, int],
     boxes_of: BoxSource,
+    check_size: Callable[[tuple[int, int], Path], None],
     on_bad_image: Callable[[InputError], None],
 ) -> Generator[Picture, None, None]:
     """A `Picture` for each of some files that can be read. They are read in threads, but large ones one at a time.
@@ -34,15 +35,20 @@ def read_pictures(
         numbers: {path: what stands for it in detections}.
         ids: {path: what stands for it in results}.
         boxes_of: where to look for people.
-        on_bad_image: called with the InputError of a file that cannot be read.
+        check_size: raises InputError for a picture of (H, W) and its path that cannot be predicted in.
+        on_bad_image: called with the InputError of a file that cannot be read, or of such a picture.
     """
     with contextlib.closing(ahead(_read_ahead, names)) as found:
         for path, read_ahead in zip(names, found, strict=True):
             result = _read(path) if read_ahead is None else read_ahead
-            if isinstance(result, InputError):
-                on_bad_image(result)
+            try:
+                if isinstance(result, InputError):
+                    raise result
+                image, factor = result
+                check_size(image.shape[:2], path)
+            except InputError as error:
+                on_bad_image(error)
                 continue
-            image, factor = result
             boxes, scores = boxes_of(names[path], numbers[path], image)
             if factor > 1 and boxes is not None and not isinstance(boxes_of, Detected):
                 boxes = boxes / np.float32(factor)  # they are in pixels of the file

@@ -105,6 +105,9 @@ class TopDownPredictor:
                 yield self._in_images(np.concatenate(points), people)
                 points = []
 
+    def check_image_size(self, size: tuple[int, int], path: PathLike) -> None:
+        """As of `PosePredictor`: there are crops of any image."""
+
     def warm_up(self, batch_sizes: Iterable[int] | None) -> None:
         """Has the network ready for batches of these sizes."""
         sizes = range(1, self.batch_size + 1 if self._few_sizes else 2) if batch_sizes is None else list(batch_sizes)

@@ -99,12 +99,24 @@ class PartWorker:
     def _loaded(self, part):
         """The pictures of a part with the boxes that people are looked for in: none where one cannot be read."""
         encoded = pictures(part, self._settings.image_column)
-        with contextlib.closing(ahead(_decoded, encoded, waiting=THREADS)) as decoded:
+        with contextlib.closing(ahead(self._decoded, encoded, waiting=THREADS)) as decoded:
             for index, (name, image, note, error) in enumerate(decoded):
                 if image is None:
                     yield _Loaded(name, _NO_PICTURE, index, _NO_BOXES, _NO_BOXES[:, 0], error=error)
                 else:
                     yield _Loaded(name, image, index, *self._boxes_of(None, None, image), note=note)
+
+    def _decoded(self, encoded: Encoded) -> tuple[str, np.ndarray | None, str | None, str | None]:
+        """Name, pixels, and what is to be said of a picture or why there are none."""
+        notes: list[str] = []
+        try:
+            image = decode_image(encoded.read(), encoded.name, turn=True, note=notes.append)
+            self._predictor.check_image_size(image.shape[:2], encoded.name)
+        except DamagedPartError:
+            raise
+        except InputError as error:
+            return encoded.name, None, None, str(error)
+        return encoded.name, image, notes[0] if notes else None, None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,15 +125,3 @@ class _Loaded(Picture):
 
     note: str | None = None
     error: str | None = None
-
-
-def _decoded(encoded: Encoded) -> tuple[str, np.ndarray | None, str | None, str | None]:
-    """Name, pixels, and what is to be said of a picture or why there are none."""
-    notes: list[str] = []
-    try:
-        image = decode_image(encoded.read(), encoded.name, turn=True, note=notes.append)
-    except DamagedPartError:
-        raise
-    except InputError as error:
-        return encoded.name, None, None, str(error)
-    return encoded.name, image, notes[0] if notes else None, None

@@ -213,20 +213,14 @@ def _find_share(share, predictor, images, on_bad_image):
     [n,4], scores [n] and numbers of their images [n].
     """
 
-    def resizable(path):
-        image = read_image(path)
-        try:
-            predictor.frames(image.shape[:2])
-        except InputError as error:
-            raise InputError(f"{path}: {error}") from error
-        return image
-
     def read(path):
         try:
-            return resizable(path)
+            image = read_image(path)
+            predictor.check_image_size(image.shape[:2], path)
         except InputError as error:
             on_bad_image(error)
             return None
+        return image
 
     numbers = range(share.index, len(images.image_paths), share.count)
     read_numbers: list[int] = []
