@@ -78,7 +78,9 @@ def test_evaluation_needs_no_boxes_and_takes_several_scales(trained, tmp_path):
     assert len(json.loads(paths["results.json"].read_text())) == metrics["setting"]["num_people"]
     assert paths["sheet.png"].read_bytes().startswith(b"\x89PNG")
     assert "--detections is for networks of crops" in complaint(run("evaluate", **flags, detections="boxes.json"))
-    assert "with 1 among them" in complaint(run("evaluate", **flags, scales="0.5,2"))
+    assert "several with 1 among them" in complaint(run("evaluate", **flags, scales="0.5,2"))
+    half = run("evaluate", **flags, scales="0.5")
+    assert half.returncode == 0 and "scales 0.5" in half.stdout
 
 
 def test_an_image_too_long_to_resize_is_named_or_skipped(trained, tmp_path):

@@ -170,9 +170,13 @@ def define_scales_flag() -> None:
     )
     flags.register_validator(
         "scales",
-        lambda texts: bool(_numbers(texts)) and 1.0 in _numbers(texts) and all(0.1 <= n <= 4 for n in _numbers(texts)),
-        "must be numbers from 0.1 to 4 with 1 among them, of which the tags come, such as 0.5,1,2",
+        lambda texts: _are_scales(_numbers(texts)),
+        "must be a number from 0.1 to 4, or several with 1 among them, of which the tags come, such as 0.5,1,2",
     )
+
+
+def _are_scales(numbers: list[float]) -> bool:
+    return bool(numbers) and (len(numbers) == 1 or 1 in numbers) and all(0.1 <= number <= 4 for number in numbers)
 
 
 def define_data_flags() -> None:
