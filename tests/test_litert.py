@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tool_runs
-from test_onnx import SIZE, SKELETON, blurred_crops, example_image, expected_keypoints, lively, run_example, tiny_model
+from example_runs import example_image, expected_keypoints, run_example
+from tiny_network import SIZE, SKELETON, blurred_crops, lively, tiny_model
 
 from hrnet_tf.data import coco
 from hrnet_tf.errors import InputError

@@ -1,17 +1,14 @@
 """ONNX files: what they consist of, that they compute what the network does, and their use without this package."""
 
 import collections
-import importlib.util
-import pathlib
-import subprocess
-import sys
 
-import cv2
 import keras
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from example_runs import example_frame, example_image, expected_keypoints, run_example
+from tiny_network import SIZE, SKELETON, blurred_crops, lively, tiny_model
 
 from hrnet_tf import geometry
 from hrnet_tf.errors import InputError
@@ -19,100 +16,8 @@ from hrnet_tf.export.int8 import quantize_onnx
 from hrnet_tf.export.onnx import export_onnx, export_onnx_pose
 from hrnet_tf.heatmaps import crop_pixels, decode
 from hrnet_tf.model_card import ModelCard, read_card, write_card
-from hrnet_tf.models import blocks, hrnet, preprocess
 from hrnet_tf.models.build import build_model
 from hrnet_tf.prediction.runners import heatmap_runner
-from hrnet_tf.skeletons import Skeleton
-
-SIZE = (96, 64)
-EXAMPLES = pathlib.Path(__file__).parents[1] / "examples"
-SKELETON = Skeleton(
-    ("nose", "left_hand", "right_hand", "left_foot", "right_foot"), ((1, 2), (3, 4)), (), (0.1,) * 5, ()
-)
-# Runs a script as where the package and TensorFlow are not installed.
-RUN_WITHOUT = """
-import runpy, sys
-for name in ("hrnet_tf", "tensorflow", "keras"):
-    sys.modules[name] = None
-sys.path.insert(0, sys.argv[1])
-sys.argv = sys.argv[2:]
-runpy.run_path(sys.argv[0], run_name="__main__")
-"""
-
-
-def tiny_model(input_size=SIZE, num_keypoints=SKELETON.num_keypoints, dtype="float32"):
-    """A dozen layers of every kind that an HRNet has, which convert in a second."""
-    images = keras.Input((*input_size, 3), name="images")
-    x = preprocess.normalize(images, "rgb")
-    for i in (1, 2):
-        x = blocks.conv_bn(x, 8, 3, f"conv{i}", f"bn{i}", strides=2, use_relu=True, dtype=dtype)
-    branches = hrnet.transition([x], (8, 16), "transition1", dtype)
-    (x,) = hrnet.hr_module(branches, 1, "stage2_0", dtype, num_outputs=1, upsampling="nearest")
-    x = blocks.conv(x, num_keypoints, 1, "final_layer", use_bias=True, dtype="float32")
-    return keras.Model(images, x, name="tiny")
-
-
-def lively(model, seed=0):
-    """Gives `model` weights with which every layer matters and heatmaps are about as large as trained ones."""
-    rng = np.random.default_rng(seed)
-    for layer in model.layers:
-        weights = layer.get_weights()
-        if isinstance(layer, keras.layers.BatchNormalization):
-            gamma, beta, mean, variance = (weight.shape for weight in weights)
-            weights = [rng.uniform(0.5, 1.0, gamma), rng.normal(0, 0.2, beta)]
-            weights += [rng.normal(0, 0.1, mean), rng.uniform(0.5, 1.5, variance)]
-        elif weights:
-            weights[0] = rng.normal(0, np.sqrt(2 / np.prod(weights[0].shape[:3])), weights[0].shape)
-        layer.set_weights(weights)
-    final = model.get_layer("final_layer")
-    kernel, bias = final.get_weights()
-    crops = blurred_crops(4, size=model.input_shape[1:3])
-    final.set_weights([kernel * 0.3 / model(crops).numpy().std(), rng.normal(0, 0.1, bias.shape)])
-    return model
-
-
-def blurred_crops(count, seed=1, size=SIZE):
-    """[count,H,W,3] uint8: coarse squares and noise, of different means."""
-    rng = np.random.default_rng(seed)
-    coarse = rng.integers(0, 200, (count, size[0] // 8, size[1] // 8, 3)).repeat(8, 1).repeat(8, 2)
-    return (coarse + rng.integers(0, 56, coarse.shape)).astype(np.uint8)
-
-
-def run_example(name, model_path, image, box, folder):
-    """[K,2] what an example prints of a person in an image, and the keypoints' names."""
-    path = folder / "image.ppm"
-    path.write_bytes(b"P6\n# a comment\n%d %d\n255\n" % image.shape[1::-1] + image.tobytes())
-    arguments = [EXAMPLES, EXAMPLES / name, model_path, path, *box]
-    result = subprocess.run(
-        [sys.executable, "-c", RUN_WITHOUT, *map(str, arguments)], capture_output=True, text=True, cwd=folder
-    )
-    assert result.returncode == 0, result.stderr
-    lines = [line.split() for line in result.stdout.splitlines()]
-    return np.array([line[1:] for line in lines], np.float64), tuple(line[0] for line in lines)
-
-
-def example_frame(box, codec):
-    """A `Frame` of the examples."""
-    spec = importlib.util.spec_from_file_location("crops", EXAMPLES / "crops.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.Frame(box, SIZE, codec)
-
-
-def example_image():
-    """[H,W,3] uint8 and a box that reaches beyond its border."""
-    image = cv2.GaussianBlur(cv2.resize(blurred_crops(1, seed=3)[0], (200, 150)), (9, 9), 3)
-    return image, (14.5, -30.0, 60.0, 111.0)
-
-
-def expected_keypoints(model, image, box, codec, refine):
-    """[K,3] of a person in an image, from the example's crop, which rounds otherwise than OpenCV's."""
-    keypoints = decode(model(example_frame(box, codec).cut(image)[None]), refine).numpy()[0]
-    center, size = geometry.box_to_center_size([box], SIZE[1] / SIZE[0])
-    heatmap_size = (SIZE[0] // 4, SIZE[1] // 4)
-    back = geometry.affine_matrix(center, size, 0, heatmap_size, inverse=True, align_corners=codec == "udp")
-    keypoints[:, :2] = geometry.transform_points(keypoints[None, :, :2], back)[0]
-    return keypoints
 
 
 @pytest.fixture(scope="module")
