@@ -187,3 +187,16 @@ def test_paths_that_cannot_be_written_are_refused(tmp_path, name):
 def test_bad_arguments_are_refused(call, message):
     with pytest.raises(InputError, match=message):
         call()
+
+
+def test_boxes_are_drawn_where_they_are():
+    image = np.full((120, 160, 3), 100, np.uint8)
+    drawn = visualize.draw_boxes(image, [[20, 30, 60, 40], [-50, -50, 1e9, 1e9]])
+    assert (image == 100).all()
+    for x, y in ((20, 50), (80, 50), (50, 30), (50, 70)):
+        assert (drawn[y, x] > 200).all()
+    assert (drawn[35:65, 25:75] == 100).all()
+    assert (drawn[75:] == 100).all()
+    np.testing.assert_array_equal(visualize.draw_boxes(image, np.zeros((0, 4))), image)
+    with pytest.raises(InputError, match=r"must have shape \[N, 4\]"):
+        visualize.draw_boxes(image, [1, 2, 3, 4])
