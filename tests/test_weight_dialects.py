@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import seeded
 import weight_files
-from test_weights import convert
+from test_convert_tool import convert
 from weight_files import Call
 
 from hrnet_tf import InputError, build_model, load_pytorch_weights, load_state_dict
