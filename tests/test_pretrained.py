@@ -1,4 +1,4 @@
-"""Networks by name: from a server's file to heatmaps, and wherever a network is taken."""
+"""Networks by name or address: downloaded and converted once, and taken wherever a network is."""
 
 import hashlib
 import json
@@ -12,74 +12,17 @@ import cv2
 import file_server
 import keras
 import numpy as np
+import pretrained_host
 import pytest
 import seeded
 import tool_runs
-import weight_files
 from file_server import Served
-from test_hrnetv2 import as_mmpose
-from test_pose_resnet import SHALLOW, draw, shallow_shapes
+from pretrained_host import DIALECTS, SMALL, Host, state_of
 
 import hrnet_tf
-from hrnet_tf import InputError, PosePredictor, build_model, load_pytorch_weights, pretrained, skeletons
+from hrnet_tf import InputError, PosePredictor, build_model, pretrained, skeletons
 from hrnet_tf.model_card import read_card
 from hrnet_tf.prediction.network import load_network
-from hrnet_tf.pretrained import download, table
-from hrnet_tf.weights import LoadReport
-
-SMALL = "hrnet_w18_small_v1"
-
-
-def prefixed(state, prefix):
-    return {prefix + name: array for name, array in state.items()}
-
-
-# How programs write the names of weights, and what they put them into.
-DIALECTS = {
-    "official": lambda state: state,
-    "dataparallel": lambda state: prefixed(state, "module."),
-    "training": lambda state: {"epoch": 1, "state_dict": prefixed(state, "module."), "perf": 0.5, "optimizer": {}},
-    "mmpose 1.x": lambda state: {"meta": {"epoch": 210}, "state_dict": as_mmpose(state, "head")},
-    "mmpose 0.x": lambda state: {"meta": {"epoch": 210}, "state_dict": as_mmpose_0(state)},
-}
-
-
-def as_mmpose_0(state):
-    if "conv_layers.0.weight" in state:
-        return as_mmpose(state, "keypoint_head")
-    return {("keypoint_head." if "final" in name else "backbone.") + name: array for name, array in state.items()}
-
-
-def state_of(network, num_keypoints):
-    """Seeded weights of a small network."""
-    if network in SHALLOW:
-        return draw(shallow_shapes(SHALLOW[network], num_keypoints))
-    if network == SMALL:
-        return weight_files.small_pose(num_keypoints)
-    state = seeded.state_dict("mmpose_hrnetv2_w18", 0)
-    rng = np.random.default_rng(num_keypoints)
-    head = rng.normal(0, 0.1, (num_keypoints, 270, 1, 1)), rng.normal(0, 0.1, num_keypoints)
-    return state | dict(zip(("final_layer.weight", "final_layer.bias"), (h.astype("f4") for h in head), strict=True))
-
-
-class Host:
-    """A server of networks, and the list of them."""
-
-    def __init__(self, server, folder):
-        self.server, self.folder = server, folder
-        self.rows = []
-
-    def add(self, name, network, size, keypoint_set, content, legacy=False, codec="msra", sha256=None):
-        """Adds the file of an object, and its row; returns the file."""
-        path = self.folder / f"{name}.pth"
-        weight_files.save(path, content, legacy=legacy)
-        self.server.files[f"/{name}.pth"] = Served(path.read_bytes())
-        sha256 = hashlib.sha256(path.read_bytes()).hexdigest() if sha256 is None else sha256
-        self.rows.append((name, network, size, keypoint_set, codec, sha256, f"{self.server.url}/{name}.pth"))
-        columns = "name", "network", "input_size", "keypoint_set", "codec", "sha256", "urls"
-        text = "\n".join("\t".join(row) for row in (columns, *self.rows))
-        (self.folder / "list.tsv").write_text(text, encoding="utf-8")
-        return path
 
 
 @pytest.fixture(scope="module")
@@ -110,74 +53,7 @@ def filled(host, tmp_path_factory):
 @pytest.fixture
 def cache(host, tmp_path, monkeypatch):
     """An empty cache, and the list of `host`."""
-    monkeypatch.setenv("HRNET_TF_HOME", str(tmp_path / "cache"))
-    monkeypatch.setenv("HRNET_TF_PRETRAINED", str(host.folder / "list.tsv"))
-    monkeypatch.delenv("HRNET_TF_MIRROR", raising=False)
-    monkeypatch.setattr(download.time, "sleep", lambda seconds: None)
-    host.server.asked.clear()
-    return tmp_path / "cache"
-
-
-def check_name(host, name, network, size, keypoint_set, dialect, legacy):
-    """The network of a name gives what its file gives that is loaded as it is, and its card is the row's."""
-    num_keypoints = skeletons.named(keypoint_set).num_keypoints
-    path = host.add(name, network, size, keypoint_set, DIALECTS[dialect](state_of(network, num_keypoints)), legacy)
-    height, width = map(int, size.split("x"))
-    order = "bgr" if network in SHALLOW and not dialect.startswith("mmpose") else "rgb"
-    direct = build_model(network, (height, width), num_keypoints, channel_order=order)
-    assert isinstance(load_pytorch_weights(direct, path), LoadReport)
-    model = hrnet_tf.load_pretrained(name)
-    images = seeded.images(0, 2, height, width)
-    np.testing.assert_array_equal(model(images), direct(images))
-    assert read_card(pretrained.model_file(name)) == pretrained.card(name)
-    assert pretrained.card(name).skeleton == skeletons.named(keypoint_set)
-
-
-@pytest.mark.parametrize(
-    ("network", "keypoint_set", "dialect", "legacy"),
-    [
-        (SMALL, "mpii", "official", False),
-        ("pose_resnet18", "crowdpose", "mmpose 1.x", True),
-        pytest.param("pose_resnet18", "coco", "training", False, marks=pytest.mark.slow),
-        pytest.param("hrnetv2_w18", "hand21", "mmpose 0.x", True, marks=pytest.mark.slow),
-    ],
-)
-def test_heatmaps_of_a_name(host, cache, network, keypoint_set, dialect, legacy):
-    check_name(host, f"{network}_{keypoint_set}", network, "64x96", keypoint_set, dialect, legacy)
-
-
-SETS = sorted({pretrained.find(name).keypoint_set for name in pretrained.names()} - {table.CLASSIFIER, ""})
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("number", "keypoint_set"), list(enumerate(SETS)))
-def test_heatmaps_of_every_keypoint_set(host, cache, number, keypoint_set):
-    dialect = list(DIALECTS)[number % len(DIALECTS)]
-    check_name(host, f"every_{keypoint_set}", SMALL, "64x64", keypoint_set, dialect, bool(number % 2))
-
-
-LARGE = [
-    ("hrnet_w32", "hrnet_w32_256x192", "pose_hrnet_w32_coco", "official"),
-    ("hrnet_w48", "hrnet_w48_256x192", "pose_hrnet_w48_coco", "mmpose 1.x"),
-    ("pose_resnet50", "resnet50_256x192", "pose_resnet_50_coco", "mmpose 0.x"),
-]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("network", "golden", "state", "dialect"), LARGE, ids=[row[0] for row in LARGE])
-def test_heatmaps_of_a_name_equal_the_golden_ones(host, cache, network, golden, state, dialect):
-    golden = seeded.load(golden)
-    weights = seeded.state_dict(state, int(golden["seed"]))
-    if network == "pose_resnet50":  # of MMPose, whose transposed convolutions are the head's
-        head = ("deconv_layers.", "final_layer.")
-        content = {("keypoint_head." if n.startswith(head) else "backbone.") + n: a for n, a in weights.items()}
-    else:
-        content = DIALECTS[dialect](weights)
-    host.add(f"golden_{network}", network, "256x192", "coco", content, legacy=True)
-    expected = seeded.nhwc(golden["heatmaps_nchw"])
-    images = seeded.images(int(golden["image_seed"]), len(expected), 256, 192)
-    heatmaps = np.asarray(hrnet_tf.load_pretrained(f"golden_{network}")(images))
-    assert np.linalg.norm(heatmaps - expected) / np.linalg.norm(expected) < 1e-5
+    return pretrained_host.use(host, tmp_path / "cache", monkeypatch)
 
 
 def test_a_name_is_downloaded_once_and_taken_wherever_a_network_is(host, cache, filled):
