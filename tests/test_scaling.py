@@ -1,82 +1,29 @@
-"""Sets of pictures: their parts, what is read of them, what is written, and jobs that go on. Without Ray."""
+"""Sets of pictures: what is written of them, jobs that go on, and clusters. Without Ray, but for one slow test."""
 
-import io
 import os
 import pathlib
 import signal
 import subprocess
 import sys
-import tarfile
 import time
 
-import cv2
 import detectors
 import keras
 import numpy as np
 import pytest
+from picture_sets import BROKEN, NAMES, file_contents, whole, write_sets
 from tool_runs import complaint
 
 from hrnet_tf import InputError, PosePredictor
-from hrnet_tf.data.shards import write_shards
 from hrnet_tf.scaling import cluster, jobs, stores
-from hrnet_tf.scaling.parts import Part, find_parts
 
-fsspec = pytest.importorskip("fsspec", reason="needs fsspec, of the extra ray")
+pytest.importorskip("fsspec", reason="needs fsspec, of the extra ray")
 with_arrow = pytest.mark.skipif(not stores.is_installed("pyarrow"), reason="needs pyarrow, of the extra ray")
-NAMES = [f"{i:02}.jpg" for i in range(7)]
-BROKEN = "03.jpg"  # which is cut off
-KINDS = ("folder", "list", "tar", "tgz", "tfrecord", "parquet", "parquet_paths", "parquet_both")
-SHARDS = ("tar", "tgz", "tfrecord", "parquet")
 
 
 @pytest.fixture(scope="module")
-def contents():
-    """{name: bytes} of pictures, of which one is damaged."""
-    rng = np.random.default_rng(0)
-    files = {
-        name: cv2.imencode(".jpg", rng.integers(0, 256, (60, 80, 3)).astype(np.uint8))[1].tobytes() for name in NAMES
-    }
-    return files | {BROKEN: files[BROKEN][:40]}
-
-
-@pytest.fixture(scope="module")
-def sets(contents, tmp_path_factory):
-    """{kind: path} of the same pictures in all forms."""
-    root = tmp_path_factory.mktemp("sets")
-    found = {"folder": root / "photos", "list": root / "list.txt"}
-    (root / "photos").mkdir()
-    for name, data in contents.items():
-        (root / "photos" / name).write_bytes(data)
-    for other in ("notes.txt", ".hidden.jpg"):
-        (root / "photos" / other).write_bytes(b"no picture")
-    found["list"].write_text("\n".join(f"photos/{name}" for name in NAMES))
-    for kind, mode in (("tar", "w"), ("tgz", "w:gz")):
-        found[kind] = root / f"shard.{kind}"
-        with tarfile.open(found[kind], mode) as archive:
-            for name, data in contents.items():
-                for entry, content in ((name, data), (name.replace(".jpg", ".json"), b"{}")):
-                    info = tarfile.TarInfo(entry)
-                    info.size = len(content)
-                    archive.addfile(info, io.BytesIO(content))
-    write_shards(root / "photos", NAMES, root / "records", 1 << 20)
-    found["tfrecord"] = root / "records" / "shard-00000.tfrecord"
-    if stores.is_installed("pyarrow"):
-        found |= write_parquet(root, contents)
-    return found
-
-
-def write_parquet(root, contents):
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    columns = {
-        "parquet": {"image": list(contents.values()), "file_name": NAMES},
-        "parquet_paths": {"image": [f"photos/{name}" for name in NAMES]},
-        "parquet_both": {"image": [{"bytes": data, "path": name} for name, data in contents.items()]},
-    }
-    for kind, table in columns.items():
-        pq.write_table(pa.table(table), root / f"{kind}.parquet")
-    return {kind: root / f"{kind}.parquet" for kind in columns}
+def sets(tmp_path_factory):
+    return write_sets(tmp_path_factory.mktemp("sets"), file_contents())
 
 
 @pytest.fixture(scope="module")
@@ -112,95 +59,6 @@ def worker(settings):
     from hrnet_tf.scaling.worker import PartWorker
 
     return PartWorker(settings)
-
-
-def whole(path, part_pictures=100):
-    (part,) = find_parts(str(path), part_pictures)
-    return part
-
-
-def test_folders_and_lists_are_cut_into_parts_and_what_is_no_picture_is_left_out(sets):
-    for kind, start in (("folder", ""), ("list", "photos/")):
-        parts = find_parts(str(sets[kind]), 3)
-        assert [part.name for part in parts] == ["part-000000", "part-000001", "part-000002"]
-        assert [name for part in parts for name in part.names] == [start + name for name in NAMES]
-        assert [os.path.basename(path) for path in parts[2].paths] == NAMES[6:]
-        assert all(Part.from_json(part.to_json()) == part for part in parts)
-
-
-def test_folders_of_shards(tmp_path):
-    for name in ("b/1.tar", "a.tar", ".c.tar", "README.md", "x.jpg"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).touch()
-    assert [(part.name, part.kind) for part in find_parts(str(tmp_path), 1)] == [("a", "tar"), ("b/1", "tar")]
-    (tmp_path / "a.tar.gz").touch()
-    with pytest.raises(InputError, match="would have one name"):
-        find_parts(str(tmp_path), 1)
-    (tmp_path / "a.parquet").touch()
-    with pytest.raises(InputError, match=r"shards of several kinds, a\.parquet, a\.tar"):
-        find_parts(str(tmp_path), 1)
-
-
-def test_what_is_no_set_is_refused(tmp_path):
-    (tmp_path / "empty.txt").write_text("\n\n")
-    (tmp_path / "photo.jpg").touch()
-    (tmp_path / "text").mkdir()
-    (tmp_path / "text" / "a.md").touch()
-    for name, message in (
-        ("nowhere", "does not exist"),
-        ("empty.txt", "is empty"),
-        ("photo.jpg", "takes single images"),
-        ("text", "Received: files such as a.md"),
-    ):
-        with pytest.raises(InputError, match=message):
-            find_parts(str(tmp_path / name), 1)
-    with pytest.raises(InputError, match="cannot open nostore"):
-        find_parts("nostore://bucket/a", 1)
-
-
-@with_arrow
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("remote", [False, True])
-def test_all_forms_give_the_same_pictures(sets, contents, kind, remote):
-    """In a store that is not this machine's disk, too."""
-    from hrnet_tf.scaling.reading import pictures
-
-    path = str(sets[kind])
-    if remote:
-        store = fsspec.filesystem("memory")
-        root = sets["folder"].parent
-        for file in root.rglob("*"):
-            if file.is_file():
-                store.pipe_file(f"/sets/{file.relative_to(root)}", file.read_bytes())
-        path = f"memory://sets/{sets[kind].relative_to(root)}"
-    found = [(name, read()) for name, read in pictures(whole(path), "image")]
-    assert [pathlib.PurePath(name).name for name, _ in found] == NAMES
-    assert [data for _, data in found] == list(contents.values())
-
-
-@with_arrow
-@pytest.mark.parametrize("kind", SHARDS)
-def test_shards_that_are_cut_off_are_noticed_wherever(sets, tmp_path, kind):
-    from hrnet_tf.scaling.reading import DamagedPartError, pictures
-
-    data = sets[kind].read_bytes()
-    for length in np.linspace(1, len(data) - 1, 23).astype(int):
-        path = tmp_path / sets[kind].name
-        path.write_bytes(data[:length])
-        try:
-            found = list(pictures(whole(path), "image"))
-        except DamagedPartError as error:
-            assert "truncated" in str(error)
-        else:  # some of the zeros that fill up the end are gone
-            assert kind == "tar" and len(found) == len(NAMES)
-
-
-@with_arrow
-def test_a_column_that_is_not_there_is_named_with_those_that_are(sets):
-    from hrnet_tf.scaling.reading import DamagedPartError, pictures
-
-    with pytest.raises(DamagedPartError, match=r"--image_column=photo.* image \(binary\), file_name \(string\)"):
-        list(pictures(whole(sets["parquet"]), "photo"))
 
 
 def read_rows(path):
