@@ -1,11 +1,14 @@
 """Networks that are none of poses are refused when they are loaded."""
 
+import re
+
 import keras
 import numpy as np
 import onnx
 import pytest
 
 from hrnet_tf import InputError, PosePredictor
+from hrnet_tf.prediction.runners import heatmap_runner
 
 
 def _keras(stride, **options):
@@ -29,6 +32,21 @@ def test_another_kind_of_network_is_refused(kind):
         PosePredictor(NO_NETWORKS[kind]())
 
 
+def write_convolution(path, stride, shapes, outputs=("y",)):
+    """An ONNX file of one convolution with an input and outputs of these shapes, one for all outputs."""
+    kernel = onnx.numpy_helper.from_array(np.ones((17, 3, stride, stride), np.float32), "w")
+    nodes = [
+        onnx.helper.make_node("Conv", ["x", "w"], [name], strides=[stride] * 2, kernel_shape=[stride] * 2)
+        for name in outputs
+    ]
+    image, *maps = (
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape)
+        for name, shape in zip(("x", *outputs), (shapes[0], *[shapes[1]] * len(outputs)), strict=True)
+    )
+    graph = onnx.helper.make_graph(nodes, "g", [image], maps, [kernel])
+    onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8), path)
+
+
 @pytest.mark.parametrize(
     ("stride", "shapes", "message"),
     [
@@ -40,16 +58,21 @@ def test_another_kind_of_network_is_refused(kind):
     ],
 )
 def test_another_stride_in_onnx(stride, shapes, message, tmp_path):
-    kernel = onnx.numpy_helper.from_array(np.ones((17, 3, stride, stride), np.float32), "w")
-    node = onnx.helper.make_node("Conv", ["x", "w"], ["y"], strides=[stride] * 2, kernel_shape=[stride] * 2)
-    values = [
-        onnx.helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, s) for n, s in zip("xy", shapes, strict=True)
-    ]
-    graph = onnx.helper.make_graph([node], "g", values[:1], values[1:], [kernel])
-    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
-    onnx.save(model, tmp_path / "model.onnx")
+    write_convolution(tmp_path / "model.onnx", stride, shapes)
     if message is None:
         assert PosePredictor(tmp_path / "model.onnx")(np.zeros((70, 70, 3), np.uint8)).shape == (1, 17, 3)
     else:
         with pytest.raises(InputError, match=message):
             PosePredictor(tmp_path / "model.onnx")
+
+
+@pytest.mark.parametrize(
+    ("batch", "outputs", "message"),
+    [(1, ["y"], "takes batches of 1 alone"), ("n", ["y", "z"], "must have one input and one output")],
+)
+def test_onnx_files_are_named_with_what_is_wrong_with_them(batch, outputs, message, tmp_path):
+    path = tmp_path / "model.onnx"
+    write_convolution(path, 4, ([batch, 3, 64, 64], [batch, 17, 16, 16]), outputs)
+    for load in (heatmap_runner, PosePredictor):
+        with pytest.raises(InputError, match=f"^{re.escape(str(path))} {message}"):
+            load(path)

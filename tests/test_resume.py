@@ -18,7 +18,7 @@ def test_a_killed_run_resumes_to_the_same_weights(tmp_path):
     """SIGINT in the first part and SIGKILL in the second, against a run that nothing happened to."""
     write_dataset(tmp_path / "data")
     flags = training(tmp_path, epochs=6, eval_every=2, flip_test="false")
-    # Threads add up in varying order; with one of them results are the same to the last bit.
+    # Sums are split between threads: all processes must have as many for the same results to the last bit.
     options = {"cwd": ROOT, "env": os.environ | {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}}
     whole = subprocess.run(command("train", **flags | {"work_dir": tmp_path / "whole"}), capture_output=True, **options)
     assert whole.returncode == 0

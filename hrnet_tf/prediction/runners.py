@@ -166,10 +166,10 @@ def _onnx_runner(path, on_gpu):
     if len(inputs) == 1 and {output.name for output in outputs} == {HEATMAPS_TAGS, HEATMAPS}:
         return _whole_onnx_runner(session)
     if len(inputs) != 1 or len(outputs) != 1:
-        raise InputError(f"it must have one input and one output. Received: {len(inputs)} and {len(outputs)}")
+        raise InputError(f"{path} must have one input and one output. Received: {len(inputs)} and {len(outputs)}")
     (images,), (heatmaps,) = inputs, outputs
     if images.shape and isinstance(images.shape[0], int):
-        raise InputError(f"it takes batches of {images.shape[0]} alone: export it with a first axis of any length")
+        raise InputError(f"{path} takes batches of {images.shape[0]} alone: export it with a first axis of any length")
     if len(images.shape) != 4 or images.shape[1] != 3:
 
         def run(crops):
