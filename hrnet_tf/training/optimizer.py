@@ -93,30 +93,7 @@ def make_update(
             norm, gradients = norm / scaling[0], [gradient / scaling[0] for gradient in gradients]
         if adam.global_clipnorm:
             gradients = [gradient * tf.minimum(1.0, adam.global_clipnorm / norm) for gradient in gradients]
-        beta1, beta2 = tf.constant(adam.beta_1), tf.constant(adam.beta_2)
-        beta1_power, beta2_power = beta1**step, beta2**step
-        epsilon = adam.epsilon * tf.sqrt(1 - beta2_power)
-        # With these, and gradients of 0, an update changes nothing.
-        beta1, beta2 = tf.where(finite, beta1, 1.0), tf.where(finite, beta2, 1.0)
-        learning_rate = tf.where(finite, learning_rate, 0.0)
-        for variable, m, v, gradient in zip(variables, first, second, gradients, strict=True):
-            if adam.weight_decay and gradient.shape.rank > 1:
-                value = tf.raw_ops.ReadVariableOp(resource=variable, dtype=gradient.dtype)
-                decayed = value * (1 - learning_rate * adam.weight_decay)
-                tf.raw_ops.AssignVariableOp(resource=variable, value=decayed)
-            # One operation reads and writes everything once. It adds its epsilon to the uncorrected sqrt(v) as well.
-            tf.raw_ops.ResourceApplyAdam(
-                var=variable,
-                m=m,
-                v=v,
-                beta1_power=beta1_power,
-                beta2_power=beta2_power,
-                lr=learning_rate,
-                beta1=beta1,
-                beta2=beta2,
-                epsilon=epsilon,
-                grad=tf.where(finite, gradient, 0.0),
-            )
+        _apply_adam(adam, (variables, first, second, gradients), learning_rate, step, finite)
         if average:
             average.follow([*variables, *statistics], averages, step, finite)
         tf.raw_ops.AssignVariableOp(resource=counters[0], value=iterations + tf.cast(finite, iterations.dtype))
@@ -127,6 +104,34 @@ def make_update(
         return norm
 
     return update
+
+
+def _apply_adam(adam, of_variables, learning_rate, step, finite):
+    """Update number `step` of all variables, if `finite`; of_variables: (variables, first, second, gradients)."""
+    beta1, beta2 = tf.constant(adam.beta_1), tf.constant(adam.beta_2)
+    beta1_power, beta2_power = beta1**step, beta2**step
+    epsilon = adam.epsilon * tf.sqrt(1 - beta2_power)
+    # With these, and gradients of 0, an update changes nothing.
+    beta1, beta2 = tf.where(finite, beta1, 1.0), tf.where(finite, beta2, 1.0)
+    learning_rate = tf.where(finite, learning_rate, 0.0)
+    for variable, m, v, gradient in zip(*of_variables, strict=True):
+        if adam.weight_decay and gradient.shape.rank > 1:
+            value = tf.raw_ops.ReadVariableOp(resource=variable, dtype=gradient.dtype)
+            decayed = value * (1 - learning_rate * adam.weight_decay)
+            tf.raw_ops.AssignVariableOp(resource=variable, value=decayed)
+        # One operation reads and writes everything once. It adds its epsilon to the uncorrected sqrt(v) as well.
+        tf.raw_ops.ResourceApplyAdam(
+            var=variable,
+            m=m,
+            v=v,
+            beta1_power=beta1_power,
+            beta2_power=beta2_power,
+            lr=learning_rate,
+            beta1=beta1,
+            beta2=beta2,
+            epsilon=epsilon,
+            grad=tf.where(finite, gradient, 0.0),
+        )
 
 
 def _rescaled(scale, good_steps, finite, growth_steps):

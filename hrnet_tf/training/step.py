@@ -54,28 +54,12 @@ def make_train_step(
     """
     num_replicas = strategy.num_replicas_in_sync
     local_replicas = num_replicas // share_of(strategy).count
-    shares = num_replicas * accumulate
-    trained, kept, gathered = model.trainable_variables, model.non_trainable_variables, moving_statistics(model)
+    trained, kept = model.trainable_variables, model.non_trainable_variables
     scalars = ("loss", *objective.metrics)
     sums = [_SCALAR] * len(scalars) + [tf.TensorSpec(v.shape) for v in trained]
+    gradients = _make_gradients(model, objective, num_replicas * accumulate)
     # Of the update, beside what is trained and the state of the optimizer.
-    averaged = (gathered, average.variables) if average else ([], [])
-
-    def gradients(trained_handles, kept_handles, before, loss_scale, images, *labels):
-        """Sums of this and the parts before: the scalars and the gradients."""
-        weights, statistics = (
-            [read(*pair) for pair in zip(*of, strict=True)] for of in ((trained_handles, trained), (kept_handles, kept))
-        )
-        with tf.GradientTape() as tape:
-            tape.watch(weights)
-            outputs, new = model.stateless_call(weights, statistics, images, training=True)
-            # All replicas and parts have equal shares of the batch, and are summed.
-            values = [value / shares for value in objective(outputs, *labels)]
-            scaled = values[0] * loss_scale
-        grads = tape.gradient(scaled, weights)
-        _gather(zip(kept, kept_handles, statistics, new, strict=True), gathered)
-        found = [*values, *grads]
-        return [old + new for old, new in zip(before, found, strict=True)] if before else found
+    averaged = (moving_statistics(model), average.variables) if average else ([], [])
 
     def replica_step(run, update, images, *labels):
         before = [tf.zeros(spec.shape) for spec in sums] if accumulate > 1 else []
@@ -85,13 +69,7 @@ def make_train_step(
         values, grads = before[: len(scalars)], before[len(scalars) :]
         loss = values[0]
         if num_replicas > 1:
-            # Other machines' shares are not to be had afterwards.
-            sent = values if local_replicas < num_replicas else values[:1]
-            context = tf.distribute.get_replica_context()
-            summed = context.all_reduce(tf.distribute.ReduceOp.SUM, [*sent, *grads])
-            loss, grads = summed[0], summed[len(sent) :]
-            if local_replicas < num_replicas:
-                values = [value / local_replicas for value in summed[: len(sent)]]
+            loss, values, grads = _all_reduced(values, grads, num_replicas, local_replicas)
         changed = map(handles, (trained, *state(optimizer), *averaged))
         norm = update(*changed, grads, learning_rate(optimizer), loss)
         return {**dict(zip(scalars, values, strict=True)), "gradient_norm": norm / local_replicas}
@@ -109,6 +87,43 @@ def make_train_step(
         return strategy.run(replica_step, args=(run, update, *batch))
 
     return train_step
+
+
+def _make_gradients(model, objective, shares):
+    """The function that goes forward and backward through one of `shares` of a batch, on one replica."""
+    trained, kept, gathered = model.trainable_variables, model.non_trainable_variables, moving_statistics(model)
+
+    def gradients(trained_handles, kept_handles, before, loss_scale, images, *labels):
+        """Sums of this and the parts before: the scalars and the gradients."""
+        weights, statistics = (
+            [read(*pair) for pair in zip(*of, strict=True)] for of in ((trained_handles, trained), (kept_handles, kept))
+        )
+        with tf.GradientTape() as tape:
+            tape.watch(weights)
+            outputs, new = model.stateless_call(weights, statistics, images, training=True)
+            # All replicas and parts have equal shares of the batch, and are summed.
+            values = [value / shares for value in objective(outputs, *labels)]
+            scaled = values[0] * loss_scale
+        grads = tape.gradient(scaled, weights)
+        _gather(zip(kept, kept_handles, statistics, new, strict=True), gathered)
+        found = [*values, *grads]
+        return [old + new for old, new in zip(before, found, strict=True)] if before else found
+
+    return gradients
+
+
+def _all_reduced(values, grads, num_replicas, local_replicas):
+    """The loss, the first of a replica's scalars, summed over all replicas; the scalars; the gradients, summed.
+
+    The scalars stay the replica's own on one machine, which adds them up afterwards. Other machines' are not to be had
+    then: where there are any, all are summed, and each replica has an equal share for its machine to add up.
+    """
+    sent = values if local_replicas < num_replicas else values[:1]
+    context = tf.distribute.get_replica_context()
+    summed = context.all_reduce(tf.distribute.ReduceOp.SUM, [*sent, *grads])
+    if local_replicas < num_replicas:
+        values = [value / local_replicas for value in summed[: len(sent)]]
+    return summed[0], values, summed[len(sent) :]
 
 
 def _traced(function, use_xla, *specs):
