@@ -1,4 +1,4 @@
-"""Networks that are none of poses are refused when they are loaded."""
+"""Networks that are none of poses, and files that are no networks, are refused when they are loaded."""
 
 import re
 
@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import onnx
 import pytest
+import tensorflow as tf
 
 from hrnet_tf import InputError, PosePredictor
 from hrnet_tf.prediction.runners import heatmap_runner
@@ -76,3 +77,27 @@ def test_onnx_files_are_named_with_what_is_wrong_with_them(batch, outputs, messa
     for load in (heatmap_runner, PosePredictor):
         with pytest.raises(InputError, match=f"^{re.escape(str(path))} {message}"):
             load(path)
+
+
+def test_what_is_no_model_is_refused(tmp_path):
+    (tmp_path / "junk.keras").write_bytes(b"junk" * 100)
+    (tmp_path / "junk.onnx").write_bytes(b"junk" * 100)
+    (tmp_path / "empty").mkdir()
+    module = tf.Module()
+    module.double = tf.function(lambda x: {"y": 2 * x}, input_signature=[tf.TensorSpec([None])])
+    tf.saved_model.save(module, str(tmp_path / "other"), signatures={"serving_default": module.double})
+    messages = {
+        "missing.keras": "must be an existing .keras, .onnx or .tflite file or a SavedModel folder",
+        "model.h5": "must be an existing",
+        "junk.keras": r"model .*junk\.keras cannot be loaded: ",
+        "junk.onnx": r"junk\.onnx cannot be loaded: ",
+        "empty": "neither saved_model.pb nor numbered versions",
+        "other": r"must have the signature 'heatmaps'. Received: \['serving_default'\]",
+    }
+    for name, message in messages.items():
+        with pytest.raises(InputError, match=message) as caught:
+            PosePredictor(tmp_path / name)
+        assert "\n" not in str(caught.value)
+    inputs = keras.Input((8, 8, 3))
+    with pytest.raises(InputError, match=r"is not a pose network .* Received: \[None, 8, 8, 3\] to \[None, 192\]"):
+        PosePredictor(keras.Model(inputs, keras.layers.Flatten()(inputs)))

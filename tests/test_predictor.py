@@ -293,30 +293,6 @@ def test_bad_settings_are_refused():
             PosePredictor(random_network(), **settings)
 
 
-def test_what_is_no_model_is_refused(tmp_path):
-    (tmp_path / "junk.keras").write_bytes(b"junk" * 100)
-    (tmp_path / "junk.onnx").write_bytes(b"junk" * 100)
-    (tmp_path / "empty").mkdir()
-    module = tf.Module()
-    module.double = tf.function(lambda x: {"y": 2 * x}, input_signature=[tf.TensorSpec([None])])
-    tf.saved_model.save(module, str(tmp_path / "other"), signatures={"serving_default": module.double})
-    messages = {
-        "missing.keras": "must be an existing .keras, .onnx or .tflite file or a SavedModel folder",
-        "model.h5": "must be an existing",
-        "junk.keras": r"model .*junk\.keras cannot be loaded: ",
-        "junk.onnx": r"junk\.onnx cannot be loaded: ",
-        "empty": "neither saved_model.pb nor numbered versions",
-        "other": r"must have the signature 'heatmaps'. Received: \['serving_default'\]",
-    }
-    for name, message in messages.items():
-        with pytest.raises(InputError, match=message) as caught:
-            PosePredictor(tmp_path / name)
-        assert "\n" not in str(caught.value)
-    inputs = keras.Input((8, 8, 3))
-    with pytest.raises(InputError, match=r"is not a pose network .* Received: \[None, 8, 8, 3\] to \[None, 192\]"):
-        PosePredictor(keras.Model(inputs, keras.layers.Flatten()(inputs)))
-
-
 @pytest.mark.slow
 def test_networks_from_every_file_predict_the_same(tmp_path):
     keras.utils.set_random_seed(0)
