@@ -1,5 +1,6 @@
 """Sets of pictures: what is written of them, jobs that go on, and clusters. Without Ray, but for one slow test."""
 
+import dataclasses
 import os
 import pathlib
 import signal
@@ -7,14 +8,16 @@ import subprocess
 import sys
 import time
 
+import cv2
 import detectors
+import dotted
 import keras
 import numpy as np
 import pytest
 from picture_sets import BROKEN, NAMES, file_contents, whole, write_sets
 from tool_runs import complaint
 
-from hrnet_tf import InputError, PosePredictor
+from hrnet_tf import InputError, PosePredictor, export
 from hrnet_tf.scaling import cluster, jobs, stores
 
 pytest.importorskip("fsspec", reason="needs fsspec, of the extra ray")
@@ -69,6 +72,23 @@ def read_rows(path):
 
 def out_path(settings, name):
     return pathlib.Path(settings.out_dir, f"{name}.parquet")
+
+
+@with_arrow
+def test_of_a_network_of_whole_images_a_picture_too_long_is_a_row_that_says_so(settings, tmp_path):
+    from hrnet_tf.scaling.worker import PartWorker
+
+    export.export_keras(dotted.network(), tmp_path / "dotted.keras", dotted.CARD)
+    (tmp_path / "pictures").mkdir()
+    for name, size in (("crowd.png", (96, 150)), ("long.png", (10, 4000))):
+        cv2.imwrite(str(tmp_path / "pictures" / name), dotted.paint([[(30, 2), (40, 7)]], size)[..., ::-1])
+    model, out_dir = jobs.Packed.of(tmp_path / "dotted.keras"), str(tmp_path / "out")
+    own = dataclasses.replace(settings, model=model, detector=None, out_dir=out_dir)
+    part = whole(tmp_path / "pictures")
+    assert PartWorker(own)(part) == (part.name, 2, 1, 1, "")
+    rows = read_rows(out_path(own, part.name)).to_pylist()
+    assert [row["image"] for row in rows] == ["crowd.png", "long.png"]
+    assert rows[0]["error"] is None and "must not be so long and narrow" in rows[1]["error"]
 
 
 def test_rows_are_what_the_predictor_says_of_each_picture(worker, settings, sets, tmp_path):

@@ -102,7 +102,8 @@ class PartWorker:
         with contextlib.closing(ahead(self._decoded, encoded, waiting=THREADS)) as decoded:
             for index, (name, image, note, error) in enumerate(decoded):
                 if image is None:
-                    yield _Loaded(name, _NO_PICTURE, index, _NO_BOXES, _NO_BOXES[:, 0], error=error)
+                    boxes = _NO_BOXES if self._predictor.needs_boxes else None  # networks of whole images take none
+                    yield _Loaded(name, _NO_PICTURE, index, boxes, _NO_BOXES[:, 0], error=error)
                 else:
                     yield _Loaded(name, image, index, *self._boxes_of(None, None, image), note=note)
 
