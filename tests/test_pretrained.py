@@ -221,6 +221,7 @@ def test_two_processes_at_once_and_a_list_of_what_is_there(host, cache):
     assert [process.returncode for process in both] == [0, 0], results
     assert results[0][0] == results[1][0] and results[0][0].startswith(f"mine: {cache}/mine-")
     assert sorted(path for path, _ in host.server.asked) == ["/classifier.pth", "/mine.pth"]
+    assert sum(said.count("converting ") for _, said in results) == 1
     assert sorted(path.suffix for path in cache.iterdir() if path.suffix != ".lock") == [".keras", ".pth", ".pth"]
     table, _ = start(("-m", "hrnet_tf.cli", "models"), "mi[np]*").communicate()
     rows = [line.split() for line in table.splitlines()]

@@ -209,5 +209,6 @@ def _converted(entry: Entry, allow_unverified: bool) -> Path:
     weights = _obtain(entry, allow_unverified)
     with cache.writing(path):
         if not is_converted(entry, path):
+            progress.note(f"converting {weights} once: seconds, or a minute or two for large networks")
             convert(entry, weights, path)
     return path
