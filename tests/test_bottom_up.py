@@ -14,6 +14,7 @@ import tensorflow as tf
 from tool_runs import run
 
 from hrnet_tf import InputError, PosePredictor, build_model, export, load_state_dict
+from hrnet_tf.grouping import group
 from hrnet_tf.model_card import ModelCard
 from hrnet_tf.prediction.bottom_up import boxes_around
 from hrnet_tf.prediction.network import Network, load_network
@@ -183,6 +184,15 @@ def test_what_is_for_networks_of_crops_is_refused(predictor, network):
     with pytest.raises(InputError, match=r"must take images .* and give heatmaps_tags \[B,H/4,W/4,2K\]"):
         outputs = {"heatmaps_tags": keras.layers.Conv2D(3, 4)(images), "heatmaps": keras.layers.Conv2D(3, 4)(images)}
         PosePredictor(keras.Model(images, outputs))
+
+
+def test_somebody_of_whom_next_to_nothing_is_seen_is_left_out(predictor):
+    people = [[(30, 20), None], [(110, 30), (120, 60)]]
+    image = dotted.paint(people, (96, 150))
+    image[:, :75] = np.round(0.15 * image[:, :75])
+    found, scores = group(*predictor._predictor.maps(image), fill=False)
+    assert len(found) == 2 and 0.05 < scores.min() < 0.1
+    assert near(predictor(image), people[1:], 1.5)
 
 
 @pytest.fixture(scope="module")

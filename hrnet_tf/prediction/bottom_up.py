@@ -27,6 +27,8 @@ from hrnet_tf.prediction.whole_images import Frame, enlarge, frame, make_map_fun
 from hrnet_tf.timing import timed
 from hrnet_tf.tracking import boxes_from_keypoints
 
+# Whoever scores less is left out: one keypoint of 17 that was found, say, with somebody else's for the others.
+LEAST_SCORE = 0.1
 # How the maps of an image lie in it, and the image resized for each of the scales that it is looked at in.
 Looks = tuple[Frame, list[np.ndarray]]
 
@@ -124,7 +126,8 @@ class BottomUpPredictor:
         def people():
             found = Candidates(*(values.numpy() for values in candidates))
             keypoints, scores = group(heatmaps.numpy(), tags.numpy(), order=self._order, candidates=found)
-            keypoints = keypoints[:, self._settings.order]
+            is_seen = scores >= self._settings.least_score
+            keypoints, scores = keypoints[is_seen][:, self._settings.order], scores[is_seen]
             points = geometry.transform_points(keypoints[..., :2], looks[0].matrix(inverse=True))
             keypoints[..., :2] = np.where(keypoints[..., 2:] > 0, points, 0)
             return People(keypoints, boxes_around(keypoints), scores, self._settings.skeleton)

@@ -28,6 +28,7 @@ class Settings:
         flip_pairs: of the network's keypoints, for the flip test; None without it.
         codec, refine, batch_size, jit_compile: as of `PosePredictor`.
         scales: of whole images, relative to their own size, that are looked at.
+        least_score: of a person in a whole image; whoever scores less is left out.
         float32: a context that calls of the network are made in.
     """
 
@@ -41,6 +42,7 @@ class Settings:
     batch_size: int = 32
     jit_compile: bool | None = None
     scales: Sequence[float] = (1.0,)
+    least_score: float = 0.0
     float32: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext
 
 
