@@ -12,6 +12,8 @@ from typing import Any, TypeVar
 
 from tqdm import tqdm
 
+from hrnet_tf.errors import printable
+
 # Shorter waits show nothing, in seconds; and what is between two lines in a file.
 _DELAY, _BETWEEN_LINES = 2, 10
 _LINE = "{desc}: {n_fmt} of {total_fmt}{unit}, {rate_noinv_fmt}, {elapsed} gone, {remaining} to go{postfix}"
@@ -100,4 +102,4 @@ def track(items: Iterable[T], description: str, unit: str, total: int | None = N
 
 def note(text: str) -> None:
     """A line on stderr, above the bars that are there."""
-    tqdm.write(text, file=sys.stderr)
+    tqdm.write(printable(text), file=sys.stderr)

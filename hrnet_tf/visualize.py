@@ -184,14 +184,20 @@ def write_image(path: PathLike, image: np.ndarray) -> None:
 
     Raises:
         InputError: the file cannot be written, as where the folder is missing, the suffix is no image
-            format, or the image has another shape or type.
+            format, or one that does not take color or so many pixels, or the image has another shape or type.
     """
     _check_image(image, "image")
     path = pathlib.Path(path)
     try:
-        _, encoded = cv2.imencode(path.suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+        is_encoded, encoded = cv2.imencode(path.suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
     except cv2.error as error:
         raise InputError(f"path must end in an image format such as .png or .jpg. Received: {path}") from error
+    if not is_encoded:
+        height, width = image.shape[:2]
+        raise InputError(
+            f"an image of {width} x {height} pixels in color cannot be written as {path.suffix}, but as .png. "
+            f"Received: {path}"
+        )
     with replacing(path) as partial:
         partial.write_bytes(encoded.tobytes())
 

@@ -16,7 +16,7 @@ from tool_runs import run
 from hrnet_tf import InputError, PosePredictor, build_model, export, load_state_dict
 from hrnet_tf.grouping import group
 from hrnet_tf.model_card import ModelCard
-from hrnet_tf.prediction.bottom_up import boxes_around
+from hrnet_tf.prediction.bottom_up import boxes_around, least_score
 from hrnet_tf.prediction.network import Network, load_network
 from hrnet_tf.prediction.whole_images import average, frame
 from hrnet_tf.skeletons import COCO
@@ -139,13 +139,16 @@ def test_several_images_and_another_order_of_keypoints(predictor, network):
 @pytest.mark.parametrize("size", [(1, 1), (7, 3), (20, 31)])
 def test_images_of_few_pixels(predictor, size):
     assert predictor(np.zeros((*size, 3), np.uint8)).shape == (0, 2, 3)
-    white = predictor(np.full((*size, 3), 255, np.uint8))
-    assert np.isfinite(white).all() and len(white) > 0
+    white = np.full((*size, 3), 255, np.uint8)
+    assert np.isfinite(predictor(white)).all() and len(group(*predictor._predictor.maps(white))[0]) > 0
 
 
-def test_images_that_are_too_long_and_narrow_are_refused(predictor):
+def test_images_that_are_too_long_and_narrow_are_refused(predictor, tmp_path):
     with pytest.raises(InputError, match=r"so long and narrow: of 4000 x 50 pixels, the longer side would have 10240"):
         predictor(np.zeros((50, 4000, 3), np.uint8))
+    cv2.imwrite(str(tmp_path / "long.png"), np.zeros((50, 4000, 3), np.uint8))
+    with pytest.raises(InputError, match=r"long\.png: an image must not be so long and narrow"):
+        predictor.people(tmp_path / "long.png")
 
 
 def test_two_hundred_people_and_tags_that_are_no_numbers(predictor, network):
@@ -188,6 +191,7 @@ def test_what_is_for_networks_of_crops_is_refused(predictor, network):
 
 def test_somebody_of_whom_next_to_nothing_is_seen_is_left_out(predictor):
     people = [[(30, 20), None], [(110, 30), (120, 60)]]
+    assert [round(least_score(k), 3) for k in (1, 2, 17, 133)] == [0.3, 0.3, 0.088, 0.011]
     image = dotted.paint(people, (96, 150))
     image[:, :75] = np.round(0.15 * image[:, :75])
     found, scores = group(*predictor._predictor.maps(image), fill=False)

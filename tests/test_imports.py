@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "errors": set(),
     "version": set(),
     "codecs": set(),
-    "progress": set(),
+    "progress": {"errors"},
     "stderr": set(),
     "timing": set(),
     "sides": set(),

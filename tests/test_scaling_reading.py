@@ -1,7 +1,9 @@
 """Sets of pictures: their parts, and what is read of them."""
 
+import io
 import os
 import pathlib
+import tarfile
 
 import numpy as np
 import pytest
@@ -101,6 +103,23 @@ def test_shards_that_are_cut_off_are_noticed_wherever(sets, tmp_path, kind):
             assert "truncated" in str(error)
         else:  # some of the zeros that fill up the end are gone
             assert kind == "tar" and len(found) == len(NAMES)
+
+
+@with_arrow
+def test_names_are_text_whatever_they_are_in_the_shard(contents, tmp_path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from hrnet_tf.scaling.reading import pictures
+
+    data = contents[NAMES[0]]
+    with tarfile.open(tmp_path / "a.tar", "w", encoding="utf-8", errors="surrogateescape") as archive:
+        info = tarfile.TarInfo("b\udcff.jpg")
+        info.size = len(data)
+        archive.addfile(info, io.BytesIO(data))
+    pq.write_table(pa.table({"image": [data], "file_name": [17]}), tmp_path / "a.parquet")
+    found = [name for path in ("a.tar", "a.parquet") for name, _ in pictures(whole(tmp_path / path), "image")]
+    assert found == ["b\\udcff.jpg", "17"]
 
 
 @with_arrow

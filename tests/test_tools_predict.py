@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -209,6 +210,20 @@ def test_results_of_nobody_are_empty(photos, predictor, tmp_path):
 def test_copies_keep_their_names_where_that_can_be_written():
     assert files.copy_name("a.jpg") == "a.jpg"
     assert files.copy_name("a.heic") == "a.heic.png"
+    assert files.copy_name("grey.alone.pgm") == "grey.alone.pgm.png" and files.copy_name("none") == "none.png"
+
+
+def test_pictures_in_grey_alone_and_names_of_any_bytes_are_predicted(photos, predictor, tmp_path):
+    names = ("a.pgm", os.fsdecode(b"b\xff\n.jpg"))
+    for name in names:
+        shutil.copyfile(photos / "000000000008.jpg", tmp_path / name)
+    done = files.predict_images(
+        predictor, {tmp_path / name: None for name in names}, tmp_path / "out", boxes.whole_image, pytest.fail
+    )
+    assert done.people == 2 and {"a.pgm.png", names[1]} <= {path.name for path in (tmp_path / "out").iterdir()}
+    assert names[1] in [one["file_name"] for one in json.loads((tmp_path / "out" / "predictions.json").read_text())]
+    rows = read_csv(tmp_path / "out" / "predictions.csv")
+    assert {row["file"] for row in rows} == {"a.pgm", "b\\udcff\n.jpg"} and len(rows) == 2 * 17
 
 
 @pytest.mark.skipif(not SAMPLE, reason="HRNET_TF_COCO_SAMPLE names no folder with a COCO sample")

@@ -169,6 +169,13 @@ def test_paths_that_cannot_be_written_are_refused(tmp_path, name):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_format_that_cannot_hold_the_image_is_refused(tmp_path):
+    for name, width in (("long.jpg", 70_000), ("grey.pgm", 40)):
+        with pytest.raises(InputError, match=rf"{width} x 8 pixels in color cannot be written as \.\w+, but as \.png"):
+            visualize.write_image(tmp_path / name, black(8, width))
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [

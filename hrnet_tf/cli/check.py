@@ -6,7 +6,7 @@ from absl import flags
 
 from hrnet_tf import benchmarks, doctor
 from hrnet_tf.cli.keypoint_names import with_flag_pairs
-from hrnet_tf.doctor.findings import printable
+from hrnet_tf.doctor.findings import as_text
 from hrnet_tf.files import replacing
 from hrnet_tf.visualize import write_image
 
@@ -26,7 +26,7 @@ def main() -> int:
     )
     print(report.as_text())
     if report.table.skeleton:
-        print(printable(report.table.skeleton.pairs_in_words(), 1500))
+        print(as_text(report.table.skeleton.pairs_in_words(), 1500))
     if FLAGS.json:
         with replacing(FLAGS.json) as path:
             path.write_text(json.dumps(report.as_json(), indent=2), encoding="utf-8")

@@ -166,7 +166,9 @@ def _numbers(texts):
 def define_scales_flag() -> None:
     """Flag of the sizes in which whole images are looked at."""
     flags.DEFINE_list(
-        "scales", ["1"], "Networks of whole images: sizes to look at the image in, such as 0.5,1,2, of --input_size's."
+        "scales",
+        ["1"],
+        "Networks of whole images: sizes to look at the image in, such as 0.5,1,2 or 0.6, of --input_size's.",
     )
     flags.register_validator(
         "scales",
@@ -176,6 +178,7 @@ def define_scales_flag() -> None:
 
 
 def _are_scales(numbers: list[float]) -> bool:
+    """Whether tags come of one of the sizes: of 1, or of the only one."""
     return bool(numbers) and (len(numbers) == 1 or 1 in numbers) and all(0.1 <= number <= 4 for number in numbers)
 
 

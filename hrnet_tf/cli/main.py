@@ -17,7 +17,7 @@ from hrnet_tf import progress
 from hrnet_tf.cli import commands, flagfiles, places
 from hrnet_tf.cli.quiet import start_tensorflow
 from hrnet_tf.data.pixels import limit_pixels
-from hrnet_tf.errors import InputError, cut, shown
+from hrnet_tf.errors import InputError, cut, printable, shown
 from hrnet_tf.version import __version__
 
 _HELP = ("--help", "-help", "-h", "--helpfull", "--helpshort")
@@ -45,11 +45,12 @@ def _guarded(arguments: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
-            print(f"error: {cut(f'{error.strerror}: {error.filename}')}", file=sys.stderr)
-            return 1
-        if error.errno not in _CANNOT_WRITE:
+            said = f"{error.strerror}: {error.filename}"
+        elif error.errno in _CANNOT_WRITE:
+            said = f"cannot write {error.filename or 'a file'}: {error.strerror}"
+        else:
             raise
-        print(f"error: cannot write {error.filename or 'a file'}: {error.strerror}", file=sys.stderr)
+        print(f"error: {cut(printable(said))}", file=sys.stderr)
     except KeyboardInterrupt:
         return _INTERRUPTED
     return 1
@@ -82,7 +83,7 @@ def _run(arguments: list[str]) -> int:
     try:
         _, *rest = flags.FLAGS([f"hrnet-tf {name}", *flagfiles.expand(arguments[1:])])
     except ValueError as error:  # absl's of --noname=value
-        raise InputError(str(error)) from error
+        raise InputError(_in_one_line(error)) from error
     if rest and name not in commands.WITH_ARGUMENTS:
         raise InputError(f"unexpected argument {rest[0]!r}: every setting is a flag, as in --name=value")
     if "input" in flags.FLAGS:
@@ -111,7 +112,7 @@ def _in_one_line(error: Exception) -> str:
     """What is wrong; of absl's sentences for each flag that was not given, one for all."""
     if missing := _MISSING.findall(str(error)):
         return f"{', '.join(f'--{name}' for name in sorted(set(missing)))} must be given; --help tells more"
-    return cut(" ".join(str(error).split()))
+    return cut(printable(" ".join(str(error).split())))
 
 
 def _overview() -> str:

@@ -13,7 +13,7 @@ from absl import flags
 
 from hrnet_tf import progress
 from hrnet_tf.cli import commands, shared
-from hrnet_tf.errors import InputError, listed
+from hrnet_tf.errors import InputError, listed, printable
 from hrnet_tf.prediction import boxes, files
 from hrnet_tf.prediction.boxes import BoxSource
 from hrnet_tf.prediction.flow import Done
@@ -72,7 +72,7 @@ def predict_found(
                 continue
             if not isinstance(video, Stream):
                 journal.add([(video, identity_of(video, str(folder)), [done._asdict()])])
-            name = f"{video.name}: " if len(folders) > 1 or found.images else ""
+            name = f"{printable(video.name)}: " if len(folders) > 1 or found.images else ""
             all_done.append((f"{name}{done.pictures} frames", "frames", done))
         journal.remove()
     bad_images.report()

@@ -15,7 +15,7 @@ from hrnet_tf import benchmarks, devices, pretrained, progress
 from hrnet_tf.cli.flag_groups import parse_size
 from hrnet_tf.cli.keypoint_names import renamed, with_flag_pairs
 from hrnet_tf.data.records import PersonRecords
-from hrnet_tf.errors import InputError
+from hrnet_tf.errors import InputError, printable
 from hrnet_tf.model_card import ModelCard, read_card
 from hrnet_tf.models.variants import kind_of
 from hrnet_tf.prediction.network import Network, hint, load_network, network_of
@@ -118,7 +118,7 @@ def _val_files():
 def print_omissions(*sources: Iterable[str]) -> None:
     """Prints what was left out, read in another way or assumed in reading data, each sentence once."""
     for sentence in dict.fromkeys(itertools.chain(*sources)):
-        print(sentence, flush=True)
+        print(printable(sentence), flush=True)
 
 
 def named_and_measurable(

@@ -16,7 +16,7 @@ from scipy.io.matlab import mat_struct
 
 from hrnet_tf.data.records import PersonRecords
 from hrnet_tf.errors import InputError, shown
-from hrnet_tf.files import PathLike, json_numbers, read_json, replacing
+from hrnet_tf.files import PathLike, json_numbers, read_json, reason, replacing
 from hrnet_tf.geometry import BOX_PADDING
 from hrnet_tf.mat_files import read_mat
 from hrnet_tf.skeletons import MPII
@@ -197,7 +197,7 @@ def _people_of_release(path, split):
                     raise ValueError("it has no file name")
                 people.append((name, placement, _no_joints() if split == TEST_SPLIT else joints))
         except ValueError as error:
-            raise InputError(f"{path}: image {i + 1} of annolist is malformed: {error}") from error
+            raise InputError(f"{path}: image {i + 1} of annolist is malformed: {reason(error)}") from error
     return people
 
 

@@ -85,19 +85,19 @@ class Report:
             del entry["rows"]
             findings.append(entry | {"share": finding.share, "examples": list(finding.examples)})
         return {
-            "annotation_file": printable(self.path),
+            "annotation_file": as_text(self.path),
             "counts": self.counts,
             "exit_code": self.exit_code,
             "findings": findings,
-            "omissions": [printable(sentence, 1000) for sentence in self.omissions],
+            "omissions": [as_text(sentence, 1000) for sentence in self.omissions],
             "sides": self.sides,
         }
 
     def as_text(self) -> str:
         """Several lines for a terminal."""
-        lines = [printable(self.path), ", ".join(f"{count} {name}" for name, count in self.counts.items()), ""]
+        lines = [as_text(self.path), ", ".join(f"{count} {name}" for name, count in self.counts.items()), ""]
         if self.omissions:
-            lines[2:] = [*(printable(sentence, 1000) for sentence in self.omissions), ""]
+            lines[2:] = [*(as_text(sentence, 1000) for sentence in self.omissions), ""]
         if self.findings:
             lines.append(f"{'severity':9} {'count':>8} {'share':>7}  finding")
         for finding in self.findings:
@@ -126,7 +126,7 @@ def worst_first(findings: Iterable[Finding]) -> list[Finding]:
     return sorted(findings, key=lambda finding: (SEVERITIES.index(finding.severity), -finding.share))
 
 
-def printable(value: object, length: int = 200) -> str:
+def as_text(value: object, length: int = 200) -> str:
     """A value of a JSON file as text in one line of at most `length` characters that every terminal takes."""
     if isinstance(value, str) and len(value) <= length and value.isprintable():
         return value
@@ -135,7 +135,7 @@ def printable(value: object, length: int = 200) -> str:
 
 def example_id(value: object) -> int | str:
     """An id for an example: integers stay, the rest becomes text."""
-    return value if isinstance(value, int) and not isinstance(value, bool) else printable(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) else as_text(value)
 
 
 def first(where: np.ndarray, count: int) -> tuple[int, ...]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from hrnet_tf.doctor.findings import Finding, printable
+from hrnet_tf.doctor.findings import Finding, as_text
 from hrnet_tf.doctor.table import Table
 
 # Leads below this say nothing: people seen from the side.
@@ -58,8 +58,8 @@ def pair_statistics(table: Table, leads: np.ndarray) -> list[dict[str, Any]]:
         judged = clear[:, p] & (np.abs(others) > _CLEAR)
         statistics.append(
             {
-                "left": printable(table.skeleton.names[left]),
-                "right": printable(table.skeleton.names[right]),
+                "left": as_text(table.skeleton.names[left]),
+                "right": as_text(table.skeleton.names[right]),
                 "both_labelled": int(np.isfinite(leads[:, p]).sum()),
                 "left_further_right": _share(leads[:, p] > 0, clear[:, p]),
                 "judged": int(judged.sum()),

@@ -5,7 +5,7 @@ import collections
 import numpy as np
 
 from hrnet_tf.data.omissions import FEW, whole_number
-from hrnet_tf.doctor.findings import NUM_EXAMPLES, Finding, example_id, printable
+from hrnet_tf.doctor.findings import NUM_EXAMPLES, Finding, as_text, example_id
 from hrnet_tf.doctor.table import Table
 from hrnet_tf.errors import MAX_LINE
 from hrnet_tf.skeletons import DEFAULT_OKS_SIGMA, find
@@ -18,7 +18,7 @@ def check_refusals(table: Table) -> list[Finding]:
     count = max(1, len(table))
     findings = []
     for kind, problem in table.problems.items():
-        message = printable(problem.removeprefix(f"{table.path}: "), MAX_LINE)
+        message = as_text(problem.removeprefix(f"{table.path}: "), MAX_LINE)
         message = f"training and evaluation refuse the file: {message}"
         code = _REFUSALS.get(kind, "refused")
         findings.append(Finding(code, "error", message, "see the other findings", count, count))
@@ -167,7 +167,7 @@ _PAIRS = (
 def _of_keypoints(code, indices, skeleton, severity, message, advice):
     if not len(indices):
         return []
-    examples = tuple({"note": printable(skeleton.names[i])} for i in indices[:NUM_EXAMPLES])
+    examples = tuple({"note": as_text(skeleton.names[i])} for i in indices[:NUM_EXAMPLES])
     return [Finding(code, severity, message, advice, len(indices), skeleton.num_keypoints, examples)]
 
 
@@ -175,7 +175,7 @@ def _of_other_category(annotations, table, severity, text):
     if not annotations:
         return []
     examples = tuple({"annotation": example_id(a.get("id"))} for a in annotations[:NUM_EXAMPLES])
-    message = f"annotations {text}: used is category {printable(table.category['id'])}"
+    message = f"annotations {text}: used is category {as_text(table.category['id'])}"
     advice = "correct category_id, if these are to be trained on"
     return [Finding("other_category", severity, message, advice, len(annotations), len(table.annotations), examples)]
 

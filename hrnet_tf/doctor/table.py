@@ -11,7 +11,7 @@ import numpy as np
 
 from hrnet_tf.data import annotations
 from hrnet_tf.data.formats import COCO_FORMAT, Format
-from hrnet_tf.doctor.findings import NUM_EXAMPLES, Finding, by_share, example_id, first, printable
+from hrnet_tf.doctor.findings import NUM_EXAMPLES, Finding, as_text, by_share, example_id, first
 
 # How many people a finding remembers for its pictures.
 _MAX_ROWS = 100
@@ -80,4 +80,4 @@ def make_table(content: object, path: str, form: Format = COCO_FORMAT) -> Table:
 
 def image_name(image: dict[str, Any]) -> str:
     """What to call an image in examples."""
-    return printable(image.get("file_name") or image.get("id"))
+    return as_text(image.get("file_name") or image.get("id"))

@@ -11,7 +11,7 @@ from hrnet_tf.data.formats import COCO_FORMAT, Format
 from hrnet_tf.errors import InputError, listed
 from hrnet_tf.evaluation.average_precision import COCO_MEASURE, Measure, average_precision, read_table
 from hrnet_tf.evaluation.similarity import REFERENCE_SUPPRESSION, SUPPRESSIONS, Suppression, checked_sigmas, rescore
-from hrnet_tf.files import PathLike, replacing
+from hrnet_tf.files import PathLike, reason, replacing
 
 
 def evaluate_coco(
@@ -176,4 +176,4 @@ def _array(name, values, dtype):
     try:
         return np.asarray(values, dtype)
     except (TypeError, ValueError) as error:
-        raise InputError(f"{name} must be an array of numbers: {error}") from error
+        raise InputError(f"{name} must be an array of numbers: {reason(error)}") from error

@@ -4,6 +4,7 @@ Shape legend: H and W image, h and w image as resized, N people, K keypoints, T 
 """
 
 import contextlib
+import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
@@ -27,10 +28,17 @@ from hrnet_tf.prediction.whole_images import Frame, enlarge, frame, make_map_fun
 from hrnet_tf.timing import timed
 from hrnet_tf.tracking import boxes_from_keypoints
 
-# Whoever scores less is left out: one keypoint of 17 that was found, say, with somebody else's for the others.
-LEAST_SCORE = 0.1
+# Whose keypoints score less together is left out, as one false keypoint with somebody else's for those that it lacks.
+_LEAST_SUM = 1.5
+# The mean of a person's scores that suffices, if there are hardly more keypoints than that.
+_ENOUGH = 0.3
 # How the maps of an image lie in it, and the image resized for each of the scales that it is looked at in.
 Looks = tuple[Frame, list[np.ndarray]]
+
+
+def least_score(num_keypoints: int) -> float:
+    """The mean of the scores of its K keypoints that somebody must have to be shown."""
+    return min(_LEAST_SUM / num_keypoints, _ENOUGH)
 
 
 class BottomUpPredictor:
@@ -105,9 +113,11 @@ class BottomUpPredictor:
         image, boxes, _ = image_and_boxes
         if boxes is not None:
             raise InputError("a network of whole images finds people by itself: give no boxes")
-        image = load_image(image)
-        base, *frames = self._frames(image.shape[:2])
-        return base, [geometry.warp(image, one.matrix(), one.size) for one in frames]
+        pixels = load_image(image)
+        if isinstance(image, str | os.PathLike):
+            self.check_image_size(pixels.shape[:2], image)
+        base, *frames = self._frames(pixels.shape[:2])
+        return base, [geometry.warp(pixels, one.matrix(), one.size) for one in frames]
 
     def _outputs(self, looks: Looks) -> tuple[tf.Tensor, tf.Tensor]:
         """Heatmaps [h,w,K], averaged over all scales, and tags [h,w,K,T], of scale 1, or the only one."""

@@ -4,6 +4,7 @@ Shape legend: H and W image, N people, K keypoints.
 """
 
 import contextlib
+import functools
 import os
 import tempfile
 import threading
@@ -214,6 +215,7 @@ def _followed(predictor, video, boxes_of, detect_every, smooths, stop):
     def pictures() -> Generator[Picture, None, None]:
         with contextlib.closing(frames):
             for taken, (i, (image, time)) in enumerate(frames):
+                predictor.check_image_size(image.shape[:2], video.path)
                 is_searched = taken % detect_every == 0
                 boxes, scores = boxes_of(None, i, image) if is_searched else nowhere
                 yield Picture(video.path.name, image, i, boxes, scores, i, time, is_searched)
@@ -237,7 +239,16 @@ def annotated(picture: Picture, people: People, score_threshold: float) -> np.nd
 
 def copy_name(name: str) -> str:
     """What an annotated copy is called: as the image itself where such files can be written, else with .png added."""
-    return name if cv2.haveImageWriter(name) else f"{name}.png"
+    return name if _takes_color(os.path.splitext(name)[1]) else f"{name}.png"
+
+
+@functools.cache
+def _takes_color(suffix):
+    """Whether OpenCV writes images in color to files of this suffix: it can write some kinds in grey alone."""
+    try:
+        return cv2.imencode(suffix, np.zeros((16, 16, 3), np.uint8))[0]
+    except cv2.error:
+        return False
 
 
 def _write_crops(picture, people, stems, folder):

@@ -23,7 +23,7 @@ from hrnet_tf.heatmaps import REFINEMENTS
 from hrnet_tf.inputs import load_image
 from hrnet_tf.model_card import ModelCard, read_card
 from hrnet_tf.models.variants import BOTTOM_UP
-from hrnet_tf.prediction.bottom_up import LEAST_SCORE, BottomUpPredictor
+from hrnet_tf.prediction.bottom_up import BottomUpPredictor, least_score
 from hrnet_tf.prediction.network import Network, for_inference, load_network, network_of
 from hrnet_tf.prediction.people import People
 from hrnet_tf.prediction.settings import settings_of
@@ -129,7 +129,11 @@ class PosePredictor:
         if scales is not None and (self.needs_boxes or not scales or not all(scale > 0 for scale in scales)):
             raise ValueError(f"`scales` must be positive, of a network of whole images. Received: {scales}")
         settings = dataclasses.replace(
-            settings, batch_size=batch_size, jit_compile=jit_compile, float32=float32, least_score=LEAST_SCORE
+            settings,
+            batch_size=batch_size,
+            jit_compile=jit_compile,
+            float32=float32,
+            least_score=least_score(network.num_keypoints),
         )
         settings = settings if scales is None else dataclasses.replace(settings, scales=tuple(scales))
         predictor = TopDownPredictor if self.needs_boxes else BottomUpPredictor
@@ -149,7 +153,7 @@ class PosePredictor:
 
         Returns:
             [N,K,3] float32, x and y in pixels of the image and score, in the order of the boxes. Of a network of whole
-            images everybody whom it finds with a score of 0.1; what a person lacks is 0, 0 with score 0.
+            images everybody whose keypoints score 1.5 together; what a person lacks is 0, 0 with score 0.
 
         Raises:
             InputError: the image or a box cannot be used.

@@ -101,7 +101,8 @@ def results_writer(folder: PathLike, form: ResultForm) -> Iterator[Callable[[lis
     """Yields a function that adds the `rows` of one picture to both files in `folder`."""
     with (
         open(Path(folder, JSON_NAME), "w", encoding="utf-8") as json_file,
-        open(Path(folder, CSV_NAME), "w", encoding="utf-8", newline="") as csv_file,
+        # Names of files may be no UTF-8.
+        open(Path(folder, CSV_NAME), "w", encoding="utf-8", errors="backslashreplace", newline="") as csv_file,
     ):
         table = csv.writer(csv_file)
         table.writerow(CSV_COLUMNS)

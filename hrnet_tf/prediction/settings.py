@@ -28,7 +28,7 @@ class Settings:
         flip_pairs: of the network's keypoints, for the flip test; None without it.
         codec, refine, batch_size, jit_compile: as of `PosePredictor`.
         scales: of whole images, relative to their own size, that are looked at.
-        least_score: of a person in a whole image; whoever scores less is left out.
+        least_score: of a person in a whole image, the mean of its keypoints; whoever scores less is left out.
         float32: a context that calls of the network are made in.
     """
 

@@ -88,7 +88,9 @@ def pictures_digest(parts: Sequence[Part]) -> str:
     """SHA-256 of the names of the pictures of a folder or list, by which it is told from another; "" of shards."""
     if parts[0].kind != "files":
         return ""
-    return hashlib.sha256("\n".join(name for part in parts for name in part.names).encode()).hexdigest()
+    return hashlib.sha256(
+        "\n".join(name for part in parts for name in part.names).encode(errors="backslashreplace")
+    ).hexdigest()
 
 
 def _kind(name):

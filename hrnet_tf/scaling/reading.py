@@ -35,6 +35,11 @@ class DamagedPartError(InputError):
     """A part cannot be read to its end, so that there are no results of it."""
 
 
+def _utf8(name):
+    """A name as Parquet takes it: those of files may be of any bytes, those in a column of any kind."""
+    return str(name).encode("utf-8", "backslashreplace").decode()
+
+
 class Encoded(NamedTuple):
     """A picture as it is stored.
 
@@ -60,7 +65,7 @@ def pictures(part: Part, column: str) -> Iterator[Encoded]:
     """
     if part.kind == "files":
         for name, path in zip(part.names, part.paths, strict=True):
-            yield Encoded(name, _reader(path))
+            yield Encoded(_utf8(name), _reader(path))
         return
     (path,) = part.paths
     try:
@@ -137,7 +142,7 @@ def _of_value(name: str | None, value: Any, folder: str, row: int) -> Encoded:
     path = value.get("path") if isinstance(value, dict) else value if isinstance(value, str) else None
     data = value.get("bytes") if isinstance(value, dict) else value if isinstance(value, bytes) else None
     name = name or path or str(row)
-    return Encoded(name, _reader(beside(folder, path)) if data is None and path else _has(data))
+    return Encoded(_utf8(name), _reader(beside(folder, path)) if data is None and path else _has(data))
 
 
 def _of_tar(path):
@@ -148,7 +153,7 @@ def _of_tar(path):
                 name = entry.name.rpartition("/")[2].lower()
                 if entry.isfile() and name.endswith(IMAGE_SUFFIXES) and not name.startswith(HIDDEN):
                     content = archive.extractfile(entry)
-                    yield Encoded(entry.name, _has(content and content.read()))
+                    yield Encoded(_utf8(entry.name), _has(content and content.read()))
         while stream.read(_TAR_END):
             pass
     if len(stream.end) < _TAR_END or stream.end.strip(b"\0"):  # which tarfile takes for the end too
