@@ -14,6 +14,7 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+from tensorflow.lite.python.schema_py_generated import Model
 
 from hrnet_tf.devices import out_of_memory
 from hrnet_tf.errors import InputError
@@ -204,11 +205,14 @@ def _whole_onnx_runner(session):
 
 def _litert_runner(path):
     """The function of a LiteRT file, and the shapes of its input and output."""
+    content = Path(path).read_bytes()
+    if not Model.GetRootAsModel(content, 0).SubgraphsLength():  # which ends the process
+        raise InputError(f"{path} cannot be loaded: there is no graph in it")
     with warnings.catch_warnings(), without_notes():
         # TensorFlow announces that its interpreter moves to the package ai_edge_litert; the two are alike.
         warnings.filterwarnings("ignore", message=".*tf.lite.Interpreter is deprecated", category=UserWarning)
         # From its content, which is looked at first: by its path a file that is cut off ends the process.
-        interpreter = tf.lite.Interpreter(model_content=Path(path).read_bytes())
+        interpreter = tf.lite.Interpreter(model_content=content)
         interpreter.allocate_tensors()
     in_use = threading.Lock()  # an interpreter holds the tensors of one call
     (images,), outputs = interpreter.get_input_details(), interpreter.get_output_details()
