@@ -62,11 +62,13 @@ def claiming(side, data):
 BAD_REQUESTS = [
     (lambda data: b"", BOXES, "image must be a JPEG or PNG file"),
     (lambda data: b"no image at all", BOXES, "image must be a JPEG or PNG file"),
+    (lambda data: PNG[:10], BOXES, "image must be a JPEG or PNG file"),
     (lambda data: data[: len(data) // 2], BOXES, "Invalid JPEG data"),
     (lambda data: claiming(30_000, data), BOXES, "image must have at most 200000000 pixels"),
     (lambda data: PNG[:16] + struct.pack(">II", 1 << 16, 1 << 16) + PNG[24:], BOXES, "image must have at most"),
     (lambda data: PNG[:16] + struct.pack(">II", 1 << 31, 2) + PNG[24:], BOXES, "image must have at most"),
-    (lambda data: PNG[:20], BOXES, "reshape|Invalid PNG"),  # whichever finds it first
+    (lambda data: PNG[:20], BOXES, "image must be a JPEG or PNG file"),
+    (lambda data: PNG[:30], BOXES, "Invalid PNG"),
     (lambda data: cv2.imencode(".gif", np.zeros((8, 8, 3), np.uint8))[1].tobytes(), BOXES, "image must be a JPEG or"),
     (lambda data: data, [[0, 0, np.nan, 5]], "boxes must be"),
     (lambda data: data, [[0, 0, np.inf, 5]], "boxes must be"),

@@ -19,6 +19,7 @@ BOX_COUNTS = (1, 2, 4, 8, 16, 32, 64)
 # In one image: their crops are in memory together.
 MAX_BOXES = 1024
 _JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
+_PNG_SIZE = 16, 8  # bytes of a PNG file that its width and height are in: where they begin, and how many
 
 # Keypoints at or below it do not count in a person's score: `hrnet_tf.evaluation.rescore`'s threshold.
 SCORE_THRESHOLD = 0.2
@@ -33,6 +34,7 @@ def decode_image(encoded: tf.Tensor) -> tf.Tensor:
     """
     encoded = tf.convert_to_tensor(encoded)
     is_jpeg, is_png = (tf.strings.substr(encoded, 0, len(start)) == start for start in (_JPEG, _PNG))
+    is_png &= tf.strings.length(encoded) >= sum(_PNG_SIZE)
     with tf.control_dependencies([tf.debugging.Assert(is_jpeg | is_png, ["image must be a JPEG or PNG file"])]):
         size = tf.cond(is_png, lambda: _png_size(encoded), lambda: tf.io.extract_jpeg_shape(encoded, tf.int64)[:2])
     rule = f"image must have at most {DEFAULT_MAX_PIXELS} pixels"
@@ -46,7 +48,7 @@ def decode_image(encoded: tf.Tensor) -> tf.Tensor:
 
 def _png_size(encoded):
     """(width, height) [2] int64 that the header of a PNG file claims."""
-    size = tf.io.decode_raw(tf.strings.substr(encoded, 16, 8), tf.int32, little_endian=False)
+    size = tf.io.decode_raw(tf.strings.substr(encoded, *_PNG_SIZE), tf.int32, little_endian=False)
     return tf.cast(tf.reshape(size, [2]), tf.int64)
 
 
