@@ -5,9 +5,8 @@
     python tools/fuzz.py                                           # lists the readers
 
 Files are read in a process of their own, which begins anew where a library ends it, in an empty folder under --out.
-What is not as it should be is said, once for each place in the code, and its file is kept there: a traceback, a message
-of more than a line, a process that ended, with what it printed, a file that was written, what took more than
---slow_seconds or --large_mb.
+What is not as it should be is said, once for each place in the code, and its file is kept there: a traceback, a process
+that ended, with what it printed, a file that was written, what took more than --slow_seconds or --large_mb.
 The exit code is then 1. Seconds of a case are the processor's.
 """
 
@@ -64,7 +63,7 @@ class Findings:
         kept = self._folder / f"case-{case.number}{file.suffix}"
         shutil.copyfile(file, kept)
         if case.outcome.startswith("ended"):
-            shutil.copyfile(self._room / OUTPUT, kept.with_suffix(".txt"))
+            shutil.copyfile(self._room / OUTPUT, kept.with_name(f"{kept.stem}-output.txt"))
         print(f"case {case.number}: {what} ({case.seconds:.1f} s, {case.added >> 20} MB): {kept}", flush=True)
 
 

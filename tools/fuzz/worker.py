@@ -12,7 +12,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from fuzz.readers import READERS, Reader
-from hrnet_tf.errors import MAX_LINE, InputError
+from hrnet_tf.errors import InputError
 
 # What a reader may take besides what it has when it starts: so that the machine does not run out of memory.
 _MAX_ADDED = 8 << 30
@@ -26,8 +26,8 @@ class Case:
 
     Attributes:
         number: of the case.
-        outcome: "read", "refused", "traceback", "not one line" or "wrote a file"; of what ended the process "ended by"
-            its signal or code, of what went on for too long "endless".
+        outcome: "read", "refused", "traceback" or "wrote a file"; of what ended the process "ended by" its signal or
+            code, of what went on for too long "endless".
         detail: where a traceback is from, or what was said.
         seconds: of the processor, that it took.
         added: bytes of memory that it took beyond those in use before, at its highest.
@@ -87,9 +87,7 @@ def _outcome(reader: Reader, path: Path) -> tuple[str, str]:
     try:
         reader.read(path)
     except (InputError, *reader.refusals) as error:
-        text = str(error)
-        is_line = "\n" not in text and 0 < len(text) <= MAX_LINE
-        return ("refused", text) if is_line or not isinstance(error, InputError) else ("not one line", text[:200])
+        return "refused", str(error)
     except BaseException as error:
         return "traceback", f"{_place(error)}: {type(error).__name__}: {' '.join(str(error).split())[:120]}"
     return "read", ""
