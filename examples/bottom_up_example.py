@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import onnxruntime
 
-from hrnet_tf.grouping import group
+from hrnet_tf.grouping import group, least_score
 
 MULTIPLE = 64  # of the longer side
 
@@ -50,6 +50,8 @@ def main(model, photo, side):
     image, back = resized(cv2.imread(photo)[..., ::-1], int(side))
     people, scores = group(*maps(session, image))
     for keypoints, score in zip(people, scores, strict=True):
+        if score < least_score(len(keypoints)):
+            continue
         points = np.round(keypoints[:, :2] @ back[:, :2].T + back[:, 2], 1)
         there = keypoints[:, 2] > 0.1
         print(f"{score:.3f}", *(f"{k}:{x:g},{y:g}" for k, (x, y) in enumerate(points) if there[k]))

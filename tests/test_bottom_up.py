@@ -14,9 +14,9 @@ import tensorflow as tf
 from tool_runs import run
 
 from hrnet_tf import InputError, PosePredictor, build_model, export, load_state_dict
-from hrnet_tf.grouping import group
+from hrnet_tf.grouping import group, least_score
 from hrnet_tf.model_card import ModelCard
-from hrnet_tf.prediction.bottom_up import boxes_around, least_score
+from hrnet_tf.prediction.bottom_up import boxes_around
 from hrnet_tf.prediction.network import Network, load_network
 from hrnet_tf.prediction.whole_images import average, frame
 from hrnet_tf.skeletons import COCO

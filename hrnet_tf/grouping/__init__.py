@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 from hrnet_tf.grouping.candidates import Candidates, find_candidates
 from hrnet_tf.grouping.order import keypoint_order
-from hrnet_tf.grouping.people import group
+from hrnet_tf.grouping.people import group, least_score
 from hrnet_tf.lazy import lazy_attributes
 
 if TYPE_CHECKING:
     from hrnet_tf.grouping import graph
 
-__all__ = ["Candidates", "find_candidates", "graph", "group", "keypoint_order"]
+__all__ = ["Candidates", "find_candidates", "graph", "group", "keypoint_order", "least_score"]
 __getattr__ = lazy_attributes(__name__, {})
 
 

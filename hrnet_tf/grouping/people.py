@@ -22,6 +22,10 @@ MAX_DISTANCE = 1.0
 MAX_PEOPLE = 30
 # What a unit of distance between tags costs, in heatmap scores.
 _DISTANCE_COST = 100
+# Whose keypoints score less together is not shown, as one false keypoint with somebody else's for those that it lacks.
+_LEAST_SUM = 1.5
+# The mean of a person's scores that suffices, if there are hardly more keypoints than that.
+_ENOUGH = 0.3
 
 
 def group(
@@ -77,6 +81,14 @@ def group(
         points[points[:, 2] <= 0] = 0
         people[person, keypoint] = points
     return people, people_scores
+
+
+def least_score(num_keypoints: int) -> float:
+    """The score of `group` that somebody of K keypoints must have to be shown, as predictions of this package do.
+
+    `group` itself leaves nobody out: average precision loses nothing by people of low scores.
+    """
+    return min(_LEAST_SUM / num_keypoints, _ENOUGH)
 
 
 def _checked(heatmaps, tags):

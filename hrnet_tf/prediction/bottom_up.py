@@ -28,17 +28,8 @@ from hrnet_tf.prediction.whole_images import Frame, enlarge, frame, make_map_fun
 from hrnet_tf.timing import timed
 from hrnet_tf.tracking import boxes_from_keypoints
 
-# Whose keypoints score less together is left out, as one false keypoint with somebody else's for those that it lacks.
-_LEAST_SUM = 1.5
-# The mean of a person's scores that suffices, if there are hardly more keypoints than that.
-_ENOUGH = 0.3
 # How the maps of an image lie in it, and the image resized for each of the scales that it is looked at in.
 Looks = tuple[Frame, list[np.ndarray]]
-
-
-def least_score(num_keypoints: int) -> float:
-    """The mean of the scores of its K keypoints that somebody must have to be shown."""
-    return min(_LEAST_SUM / num_keypoints, _ENOUGH)
 
 
 class BottomUpPredictor:

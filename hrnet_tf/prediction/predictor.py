@@ -19,11 +19,12 @@ from hrnet_tf.detection.detector import PersonDetector
 from hrnet_tf.devices import without_tensor_float_32
 from hrnet_tf.errors import InputError, listed, shown
 from hrnet_tf.files import PathLike
+from hrnet_tf.grouping import least_score
 from hrnet_tf.heatmaps import REFINEMENTS
 from hrnet_tf.inputs import load_image
 from hrnet_tf.model_card import ModelCard, read_card
 from hrnet_tf.models.variants import BOTTOM_UP
-from hrnet_tf.prediction.bottom_up import BottomUpPredictor, least_score
+from hrnet_tf.prediction.bottom_up import BottomUpPredictor
 from hrnet_tf.prediction.network import Network, for_inference, load_network, network_of
 from hrnet_tf.prediction.people import People
 from hrnet_tf.prediction.settings import settings_of
