@@ -154,7 +154,7 @@ class PosePredictor:
 
         Returns:
             [N,K,3] float32, x and y in pixels of the image and score, in the order of the boxes. Of a network of whole
-            images everybody whose keypoints score 1.5 together; what a person lacks is 0, 0 with score 0.
+            images everybody whom it finds with `grouping.least_score`; what a person lacks is 0, 0 with score 0.
 
         Raises:
             InputError: the image or a box cannot be used.
